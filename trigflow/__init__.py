@@ -1,3 +1,148 @@
-"""Third-party events start plain decorated Python functions, durably, inside your own process."""
+"""Third-party events start plain decorated Python functions, durably, inside your own process.
+
+The public names, and nothing else.
+"""
+
+from trigflow.app import App
+from trigflow.core.errors import (
+    ApiError,
+    DecodeError,
+    DuplicateTaskKey,
+    NotFound,
+    PayloadError,
+    RateLimited,
+    RefusedForNow,
+    RegistrationError,
+    Rejected,
+    RunError,
+    RunTimeout,
+    SettingsError,
+    SetupError,
+    StoreError,
+    StoreUnavailable,
+    StoreUnusable,
+    TrigflowError,
+    Unauthorized,
+    VerificationError,
+)
+from trigflow.core.events import Event, Fetch, Ignored, Metadata, Respond, Signal
+from trigflow.core.http import Headers, Request, Response
+from trigflow.core.jobs import trigger
+from trigflow.core.retry import Retry
+from trigflow.core.runs import Run
+from trigflow.core.triggers import Example, Specification, Trigger, When
+from trigflow.runtime.io import IO, SyncIO
+from trigflow.sources.credentials import ApiKey, Credentials, Field
+from trigflow.sources.decode import decode_json, json_or_form, no_body
+from trigflow.sources.external import (
+    Delivery,
+    Events,
+    ExternalSource,
+    Registered,
+    Registration,
+    Secret,
+    Webhook,
+    WebhookApi,
+)
+from trigflow.sources.handshake import Handshake
+from trigflow.sources.integration import Integration, event
+from trigflow.sources.keys import Key
+from trigflow.sources.parts import BODY, METHOD, URL, form, header, json, kv, query
+from trigflow.sources.verify import (
+    Unsigned,
+    Verifier,
+    any_of,
+    ecdsa_p256,
+    ed25519,
+    first_of,
+    hashed,
+    hmac_any,
+    hmac_sha1,
+    hmac_sha256,
+    hmac_sha512,
+    standard_webhooks,
+    token,
+)
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "BODY",
+    "IO",
+    "METHOD",
+    "URL",
+    "ApiError",
+    "ApiKey",
+    "App",
+    "Credentials",
+    "DecodeError",
+    "Delivery",
+    "DuplicateTaskKey",
+    "Event",
+    "Events",
+    "Example",
+    "ExternalSource",
+    "Fetch",
+    "Field",
+    "Handshake",
+    "Headers",
+    "Ignored",
+    "Integration",
+    "Key",
+    "Metadata",
+    "NotFound",
+    "PayloadError",
+    "RateLimited",
+    "RefusedForNow",
+    "Registered",
+    "Registration",
+    "RegistrationError",
+    "Rejected",
+    "Request",
+    "Respond",
+    "Response",
+    "Retry",
+    "Run",
+    "RunError",
+    "RunTimeout",
+    "Secret",
+    "SettingsError",
+    "SetupError",
+    "Signal",
+    "Specification",
+    "StoreError",
+    "StoreUnavailable",
+    "StoreUnusable",
+    "SyncIO",
+    "Trigger",
+    "TrigflowError",
+    "Unauthorized",
+    "Unsigned",
+    "VerificationError",
+    "Verifier",
+    "Webhook",
+    "WebhookApi",
+    "When",
+    "__version__",
+    "any_of",
+    "decode_json",
+    "ecdsa_p256",
+    "ed25519",
+    "event",
+    "first_of",
+    "form",
+    "hashed",
+    "header",
+    "hmac_any",
+    "hmac_sha1",
+    "hmac_sha256",
+    "hmac_sha512",
+    "json",
+    "json_or_form",
+    "kv",
+    "no_body",
+    "query",
+    "standard_webhooks",
+    "token",
+    "trigger",
+]

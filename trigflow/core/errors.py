@@ -18,7 +18,6 @@
     │   └── StoreUnusable          ... with this file: wrong version, damaged, locked
     └── RunError                   a run can't go on
         ├── DuplicateTaskKey       one task key used twice in a run
-        ├── TaskFailed             a kept failure is reported again
         └── RunTimeout             the job took longer than its timeout
 
 An error carries its facts as attributes; its text says what to do next.
@@ -147,15 +146,6 @@ class DuplicateTaskKey(RunError):
             f'such as f"{key}-{{item.id}}" in a loop'
         )
         self.key = key
-
-
-class TaskFailed(RunError):
-    """A task failed for good in an earlier attempt and is not tried again."""
-
-    def __init__(self, key: str, error: str) -> None:
-        super().__init__(f"task {key!r} failed: {error}")
-        self.key = key
-        self.error = error
 
 
 class RunTimeout(RunError):

@@ -1,0 +1,1 @@
+"""Stores: where all is kept. One contract test holds them all."""

@@ -1,0 +1,202 @@
+"""Requests to one GitHub with one token: headers, pages and errors.
+
+It never waits and never tries again by itself: a refused job is tried again by trigflow,
+which knows the time that RateLimited names. It follows no redirect, and no link to
+another host: the token goes to `base_url` only.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncGenerator, Callable, Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import urlsplit
+
+import attrs
+import msgspec
+
+from trigflow import ApiError, __version__
+from trigflow_github.client.refusals import refusal
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    import httpx
+
+T = TypeVar("T")
+
+API_VERSION = "2022-11-28"
+TIMEOUT = 30.0  # seconds, for each of connect, write and read
+LARGEST_PAGE = 100
+
+
+def utc_now() -> datetime:
+    """Read the clock."""
+    return datetime.now(UTC)
+
+
+@attrs.frozen
+class Answer:
+    """A successful answer; names of headers are in lower case.
+
+    next: the URL of the next page, if there is one.
+    """
+
+    what: str
+    status: int
+    headers: Mapping[str, str]
+    body: bytes = attrs.field(repr=False)
+    next: str | None = None
+
+    def decode(self, kind: type[T]) -> T:
+        """Structure the JSON body; ApiError where it does not fit."""
+        try:
+            return msgspec.json.decode(self.body, type=kind)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise ApiError(self.what, self.status, f"the answer can't be read: {error}") from error
+
+
+class Connection:
+    """Makes requests; `GitHubClient` gives them names and types."""
+
+    def __init__(
+        self,
+        token: str,
+        *,
+        base_url: str = "https://api.github.com",
+        transport: httpx.AsyncBaseTransport | None = None,
+        clock: Callable[[], datetime] = utc_now,
+    ) -> None:
+        """Connect with a personal, OAuth or installation token.
+
+        base_url: for GitHub Enterprise Server "https://HOST/api/v3".
+        transport: what carries requests instead of the network, for tests.
+        """
+        if not token or not token.isascii() or not token.isprintable() or " " in token:
+            raise ValueError("the GitHub token is empty or has characters that none has; set GITHUB_TOKEN")
+        self.base_url = _checked(base_url)
+        self._token = token
+        self._transport = transport
+        self._clock = clock
+        self._http: httpx.AsyncClient | None = None
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_url!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close its network connections; it may be used again after that."""
+        http, self._http = self._http, None
+        if http is not None:
+            await http.aclose()
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Mapping[str, str | int] | None = None,
+        json: Mapping[str, Any] | None = None,
+    ) -> Answer:
+        """Make any request; for what has no method of its own.
+
+        path: such as "/repos/acme/web", quoted, or a whole URL below `base_url`.
+        Raises Unauthorized, NotFound, RateLimited or another ApiError.
+        """
+        import httpx  # noqa: PLC0415 - importing the integration must stay cheap
+
+        url, what = self._url(path), f"GitHub {method} {path.partition('?')[0]}"
+        content = None if json is None else msgspec.json.encode(json)
+        headers = {} if json is None else {"content-type": "application/json"}
+        try:
+            response = await self._client().request(
+                method, url, params=query, content=content, headers=headers
+            )
+        except (httpx.TransportError, httpx.DecodingError) as error:
+            reason = f"{type(error).__name__} {error}".strip()
+            raise ApiError(what, 0, f"no answer from {self.base_url}: {reason}") from error
+        answered = {name.lower(): value for name, value in response.headers.items()}
+        if not response.is_success:
+            raise refusal(what, response.status_code, answered, response.content, now=self._clock())
+        following = response.links.get("next", {}).get("url")
+        return Answer(what, response.status_code, answered, response.content, following)
+
+    async def paginate(
+        self,
+        path: str,
+        kind: type[T],
+        *,
+        query: Mapping[str, str | int] | None = None,
+        per_page: int = LARGEST_PAGE,
+    ) -> AsyncGenerator[T, None]:
+        """Yield what all pages of a list hold, each structured as `kind`; close it when leaving early.
+
+        Raises ApiError for a next page on another host, or one that was seen before.
+        """
+        following: str | None = path
+        asked: dict[str, str | int] | None = {**(query or {}), "per_page": per_page}
+        seen: set[str] = set()
+        while following is not None:
+            if following in seen:
+                raise ApiError(f"GitHub GET {path}", 0, "the pages of the list go in a circle")
+            seen.add(following)
+            answer = await self.request("GET", following, query=asked)
+            for item in answer.decode(list[kind]):  # type: ignore[valid-type]  # a type variable, at run time a class
+                yield item
+            following, asked = answer.next, None
+
+    def _url(self, path: str) -> str:
+        if path.startswith("/"):
+            return self.base_url + path
+        ours = urlsplit(self.base_url)
+        theirs = urlsplit(path)
+        if (theirs.scheme, theirs.netloc) != (ours.scheme, ours.netloc):
+            raise ApiError(
+                f"GitHub {path.partition('?')[0]}", 0, f"not below {self.base_url}; the token stays there"
+            )
+        return path
+
+    def _client(self) -> httpx.AsyncClient:
+        if self._http is None:
+            import httpx  # noqa: PLC0415 - see above
+
+            self._http = httpx.AsyncClient(
+                transport=self._transport,
+                timeout=TIMEOUT,
+                follow_redirects=False,
+                headers={
+                    "accept": "application/vnd.github+json",
+                    "authorization": f"Bearer {self._token}",
+                    "user-agent": f"trigflow/{__version__}",
+                    "x-github-api-version": API_VERSION,
+                },
+            )
+        return self._http
+
+
+def _checked(base_url: str) -> str:
+    """Return a base URL without its last slash; ValueError where a token could be overheard."""
+    parts = urlsplit(base_url)
+    private = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
+    plain = not parts.query and not parts.fragment and parts.username is None
+    if not (private and plain and parts.hostname):
+        raise ValueError(f"base_url of host {parts.hostname} can't be used; write https://HOST/api/v3")
+    return base_url.rstrip("/")
+
+
+def _is_loopback(host: str | None) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host or "").is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,30 @@
+"""Names for rows: sortable by time, unique without asking anybody.
+
+run_0193f0c2a1b00001f3a9c2d4e1
+^^^ ^^^^^^^^^^^-----^^^^^^^^^^
+kind  ms since 1970  |  random per process
+                   counter
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import count
+
+COUNTER_BITS = 20
+RANDOM_BYTES = 5
+
+
+class Ids:
+    """Makes names; one object per process, made after a fork."""
+
+    def __init__(self, now: Callable[[], float], randomness: Callable[[int], bytes]) -> None:
+        """Take the clock (unix seconds) and a source of random bytes."""
+        self._now = now
+        self._tail = randomness(RANDOM_BYTES).hex()
+        self._next = count(int.from_bytes(randomness(2), "big")).__next__
+        self._mask = (1 << COUNTER_BITS) - 1
+
+    def new(self, kind: str) -> str:
+        """Return a new name such as `run_0193…`; later names sort after earlier ones."""
+        return f"{kind}_{int(self._now() * 1000):011x}{self._next() & self._mask:05x}{self._tail}"

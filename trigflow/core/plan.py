@@ -1,0 +1,158 @@
+"""What has to be done at providers so that they send what jobs want. Pure.
+
+wanted   what jobs want                  (all live processes together)
+known    what the store has registered
+actual   what the provider says it has   (None: it can't list, or was not asked)
+
+        wanted   known           actual            step
+        yes      no              -                 create
+        yes      never finished  ours is there     adopt
+        yes      never finished  not there         create
+        yes      registered      gone              recreate
+        yes      registered      differs           update
+        yes      registered      as wanted         none
+        no       yes             -                 remove
+        no       no              ours is there     remove   (swept by our mark)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Literal, TypeAlias
+
+import attrs
+
+Identity: TypeAlias = tuple[str, str, str]
+Action = Literal["create", "adopt", "update", "recreate", "renew", "rotate", "remove", "none", "manual"]
+
+
+@attrs.frozen
+class Wanted:
+    """A webhook that jobs want: events are names as told to the provider, sorted."""
+
+    identity: Identity
+    events: tuple[str, ...]
+
+
+@attrs.frozen
+class Known:
+    """A webhook that the store has a row for; `finished` once a registration has succeeded."""
+
+    identity: Identity
+    registered: tuple[str, ...]
+    finished: bool
+
+
+@attrs.frozen
+class Actual:
+    """A webhook as the provider has it."""
+
+    events: tuple[str, ...]
+    active: bool = True
+    url_is_current: bool = True
+
+
+@attrs.frozen
+class Listed:
+    """What a provider's list says of one identity: ours, if it is there."""
+
+    ours: Actual | None
+
+
+@attrs.frozen
+class Step:
+    """One thing to do, and why."""
+
+    action: Action
+    identity: Identity
+    reason: str
+    desired: tuple[str, ...] = ()
+    missing: tuple[str, ...] = ()
+    orphaned: tuple[str, ...] = ()
+
+    @property
+    def changes(self) -> bool:
+        """Tell whether something is done at a provider, or a person must do it."""
+        return self.action != "none"
+
+
+@attrs.frozen
+class Means:
+    """What can be done for a source: nobody's hands, and whether an old secret can be used again."""
+
+    automatic: bool = True
+    why_not: str = ""
+    keeps_secret: bool = True
+
+
+def plan(
+    wanted: Iterable[Wanted],
+    known: Iterable[Known],
+    listed: Mapping[Identity, Listed],
+    means: Mapping[Identity, Means],
+) -> Sequence[Step]:
+    """Decide what to do, in a stable order; an identity that is absent from `listed` was not asked."""
+    rows = {one.identity: one for one in known}
+    wants = {one.identity: one for one in wanted}
+    steps = [
+        _wanted(want, rows.get(identity), listed.get(identity), means.get(identity, Means()))
+        for identity, want in sorted(wants.items())
+    ]
+    return steps + [
+        _unwanted(row, means.get(identity, Means()))
+        for identity, row in sorted(rows.items())
+        if identity not in wants
+    ]
+
+
+def _wanted(want: Wanted, row: Known | None, listed: Listed | None, means: Means) -> Step:
+    if not means.automatic:
+        return _by_hand(want, row, means)
+    if row is None or not row.finished:
+        return _first(want, listed, means)
+    if listed is None:
+        return _differs(want, row.registered, "")
+    if listed.ours is None:
+        return Step("recreate", want.identity, "it is gone at the provider", want.events, missing=want.events)
+    return _differs(want, listed.ours.events, _drift(listed.ours))
+
+
+def _by_hand(want: Wanted, row: Known | None, means: Means) -> Step:
+    if row is not None and row.finished and not set(want.events) - set(row.registered):
+        return Step("none", want.identity, "registered by hand", want.events)
+    return Step("manual", want.identity, means.why_not, want.events, missing=want.events)
+
+
+def _first(want: Wanted, listed: Listed | None, means: Means) -> Step:
+    if listed is None or listed.ours is None:
+        return Step("create", want.identity, "no webhook yet", want.events, missing=want.events)
+    if not means.keeps_secret:
+        reason = "an unfinished one is there, and its secret was told once and is lost"
+        return Step("recreate", want.identity, reason, want.events, missing=want.events)
+    step = _differs(want, listed.ours.events, "")
+    return attrs.evolve(step, action="adopt", reason="ours is there, from a registration that did not finish")
+
+
+def _drift(ours: Actual) -> str:
+    if not ours.active:
+        return "it was switched off at the provider"
+    return "" if ours.url_is_current else "the public URL has changed"
+
+
+def _differs(want: Wanted, has: tuple[str, ...], drift: str) -> Step:
+    missing = tuple(name for name in want.events if name not in has)
+    orphaned = tuple(name for name in has if name not in want.events)
+    reasons = [drift] if drift else []
+    if missing:
+        reasons.append(f"missing {', '.join(missing)}")
+    if orphaned:
+        reasons.append(f"orphaned {', '.join(orphaned)}")
+    action: Action = "update" if reasons else "none"
+    return Step(action, want.identity, "; ".join(reasons) or "as wanted", want.events, missing, orphaned)
+
+
+def _unwanted(row: Known, means: Means) -> Step:
+    if row.finished and not means.automatic:
+        reason = f"no job wants it; remove it at the provider ({means.why_not})"
+        return Step("manual", row.identity, reason, orphaned=row.registered)
+    return Step("remove", row.identity, "no job wants it", orphaned=row.registered)

@@ -1,0 +1,48 @@
+"""When something that failed is tried again. Pure: chance is an argument."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+
+LONGEST_EXPONENT = 64  # factor ** n overflows a float long before a person would wait for it
+
+
+def _not_negative(_: object, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
+    if value < timedelta(0):
+        raise ValueError(f"Retry.{attribute.name} is negative; give a timedelta of zero or more")
+
+
+@attrs.frozen
+class Retry:
+    """How often, and how long to wait in between.
+
+    times: attempts after the first; 0 never retries.
+    first: wait before the second attempt; each next one is `factor` times longer.
+    longest: no wait is longer.
+    jitter: the share of a wait that is left to chance, 0 to 1.
+    """
+
+    times: int = attrs.field(default=3, validator=attrs.validators.ge(0))
+    first: timedelta = attrs.field(default=timedelta(seconds=1), validator=_not_negative)
+    factor: float = attrs.field(default=2.0, validator=attrs.validators.ge(1))
+    longest: timedelta = attrs.field(default=timedelta(minutes=10), validator=_not_negative)
+    jitter: float = attrs.field(default=0.2, validator=[attrs.validators.ge(0), attrs.validators.le(1)])
+
+    def wait(self, failed: int, *, chance: float) -> timedelta | None:
+        """Tell how long to wait after failed attempt number `failed` (from 1).
+
+        chance: 0 to 1; shortens the wait by up to `jitter`.
+        Returns None when there is no further attempt.
+        """
+        if failed > self.times:
+            return None
+        full = min(
+            self.first.total_seconds() * self.factor ** min(failed - 1, LONGEST_EXPONENT),
+            self.longest.total_seconds(),
+        )
+        return timedelta(seconds=full * (1 - self.jitter * chance))
+
+
+NEVER = Retry(times=0)

@@ -1,0 +1,99 @@
+"""Settings: keywords of `App`, else the environment, else defaults. Pure: the environment is an argument."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from urllib.parse import urlsplit
+
+import attrs
+
+from trigflow.core.errors import SettingsError
+
+Origin = Literal["keyword", "environment", "default"]
+Registration = Literal["auto", "manual"]
+PREFIX = "TRIGFLOW_"
+LARGEST_BODY = 26 * 1024 * 1024  # GitHub sends up to 25 MB (its docs on webhook payloads)
+
+
+def _setting(default: Any, help: str, *, secret: bool = False) -> Any:  # noqa: A002
+    return attrs.field(default=default, metadata={"help": help, "secret": secret})
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Everything that can be set; each has an environment variable TRIGFLOW_<NAME>."""
+
+    url: str | None = _setting(None, "public URL of the app, with its mount prefix")
+    store: str = _setting("trigflow.db", "path of the SQLite file, or memory:")
+    secret_key: str | None = _setting(
+        None, "key (or keys, separated by commas) that secrets are sealed with", secret=True
+    )
+    registration: Registration = _setting(
+        "auto", "auto: register webhooks once the URL is reachable; manual: only `trigflow apply`"
+    )
+    concurrency: int = _setting(64, "runs executed at a time in a process")
+    threads: int = _setting(16, "plain (not async) jobs and tasks executed at a time")
+    body_limit: int = _setting(LARGEST_BODY, "largest body accepted, in bytes")
+
+    def __attrs_post_init__(self) -> None:
+        _check_url(self.url)
+        if self.registration not in ("auto", "manual"):
+            raise SettingsError("registration", f"is {self.registration!r}; use auto or manual")
+        for name in ("concurrency", "threads", "body_limit"):
+            if getattr(self, name) < 1:
+                raise SettingsError(name, f"is {getattr(self, name)}; use a number of at least 1")
+        if not self.store:
+            raise SettingsError("store", "is empty; give the path of a file, or memory:")
+
+    @property
+    def secret_keys(self) -> Sequence[str]:
+        """The keys of the ring, the current one first."""
+        return [key.strip() for key in (self.secret_key or "").split(",") if key.strip()]
+
+
+def _check_url(url: str | None) -> None:
+    if url is None:
+        return
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
+        raise SettingsError(
+            "url", f"is {url!r}; use a URL such as https://hooks.example.com or https://example.com/hooks"
+        )
+    if parts.username or parts.password:
+        raise SettingsError("url", "holds a user name or password; leave them out")
+
+
+@attrs.frozen
+class Resolved:
+    """Settings, and where each came from."""
+
+    settings: Settings
+    origins: Mapping[str, Origin]
+
+
+def resolve(keywords: Mapping[str, Any], environ: Mapping[str, str]) -> Resolved:
+    """Put settings together; a keyword that is None counts as not given.
+
+    Raises SettingsError that names the setting (or its variable) and what it expects.
+    """
+    values: dict[str, Any] = {}
+    origins: dict[str, Origin] = {}
+    for field in attrs.fields(Settings):
+        variable = f"{PREFIX}{field.name.upper()}"
+        origins[field.name] = "default"
+        if keywords.get(field.name) is not None:
+            values[field.name], origins[field.name] = keywords[field.name], "keyword"
+        elif environ.get(variable):
+            values[field.name] = _parsed(variable, environ[variable], field.default)
+            origins[field.name] = "environment"
+    return Resolved(Settings(**values), origins)
+
+
+def _parsed(variable: str, text: str, default: object) -> object:
+    if not isinstance(default, int):
+        return text
+    try:
+        return int(text)
+    except ValueError as error:
+        raise SettingsError(variable, f"is {text!r}; use a whole number") from error

@@ -1,0 +1,93 @@
+"""Event specifications, and triggers: what a job listens to."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+import attrs
+
+PayloadT_co = TypeVar("PayloadT_co", covariant=True)
+ParamsT_co = TypeVar("ParamsT_co", covariant=True)
+
+Filter = Mapping[str, object]
+
+
+class Source(Protocol):
+    """Where events come from, as far as a trigger needs to know."""
+
+    @property
+    def id(self) -> str:
+        """The name of the source, the same in every release."""
+        ...
+
+    def key_of(self, params: Any) -> str:
+        """Name the webhook that these params need; SetupError where they name none."""
+        ...
+
+
+class Example(Protocol):
+    """One real payload."""
+
+    def read(self) -> bytes:
+        """Return its JSON text."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class Specification:
+    """What can happen at a provider, once for all jobs.
+
+    name: as received.
+    registers: the names told to the provider; mostly the same one.
+    payload: the type that describes it whole; jobs may ask for less.
+    examples: real payloads by name; the first is the typical one.
+    properties: facts of a payload worth a column, by label.
+    """
+
+    name: str
+    source: Source
+    payload: Any
+    registers: tuple[str, ...]
+    title: str = ""
+    description: str = ""
+    icon: str = ""
+    filter: Filter | None = None
+    examples: Callable[[], Mapping[str, Example]] = dict[str, Example]
+    properties: Callable[[Any], Mapping[str, str]] | None = None
+
+
+@attrs.frozen
+class When(Generic[ParamsT_co]):
+    """Params, and a filter on the payload that follows from the same arguments.
+
+    An event specification returns it where an argument narrows the event, such
+    as `actions=["opened"]`, instead of choosing the webhook.
+    """
+
+    params: ParamsT_co
+    filter: Filter
+
+
+@attrs.frozen(eq=False)
+class Trigger(Generic[PayloadT_co]):
+    """An event specification with params and filter: what a job listens to.
+
+    name: as written, such as `github.issues`.
+    integration: the frozen description that it came from.
+    """
+
+    specification: Specification
+    params: Any
+    name: str
+    integration: Any = None
+    filter: Filter | None = None
+
+    @property
+    def source(self) -> Source:
+        """Where its events come from."""
+        return self.specification.source
+
+    def only(self, filter: Filter) -> Trigger[PayloadT_co]:  # noqa: A002 - the field's word
+        """Return a trigger that is narrowed further: both filters must hold."""
+        return attrs.evolve(self, filter={"$and": [self.filter, filter]} if self.filter else filter)

@@ -1,0 +1,252 @@
+"""The path of a run: claim, `where`, payload, job, kept results, end.
+
+handle ──> load ──> where? ──> structure ──> call ──> succeeded
+             │        │no          │no        ├─raised─> retry, or failed
+             │gone    v            v          └─waits──> suspended
+             v      skipped      failed
+           nothing
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol
+
+import anyio
+import attrs
+
+from trigflow.core.errors import PayloadError, RunTimeout, TrigflowError
+from trigflow.core.events import Event
+from trigflow.core.jobs import Job, Parameter
+from trigflow.core.payloads import decode_json_text, encode_json, structure_into
+from trigflow.core.runs import Failure, Final, Run
+from trigflow.runtime import records as r
+from trigflow.runtime.boundary import Raised, Returned, attempt, attempt_async
+from trigflow.runtime.io import IO, SyncIO
+from trigflow.runtime.ports import Again, Clock, Done, Runs
+from trigflow.runtime.session import Session, Suspended
+
+logger = logging.getLogger("trigflow.runs")
+MOST_STARTS = 5  # a run that took its process down this often is given up
+UNKNOWN_JOB_WAIT = timedelta(minutes=1)  # a rolling deploy may bring the job back
+HANDED_OVER = 2_000  # runs whose payload is kept in memory between intake and start
+
+
+class Surroundings(Protocol):
+    """What a job may ask for that the run itself does not hold."""
+
+    async def client(self, annotation: Any, run: r.LoadedRun) -> object:
+        """Return the client of the connection that a run's event came from."""
+        ...
+
+    async def delivery(self, run: r.LoadedRun) -> object:
+        """Return the delivery that brought a run's event."""
+        ...
+
+
+class Handover:
+    """Runs on their way from intake to start, so that the store need not be read."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[str, r.LoadedRun] = OrderedDict()
+
+    def put(self, run: r.LoadedRun) -> None:
+        """Keep a run; the oldest is dropped when there are too many."""
+        self._runs[run.id] = run
+        if len(self._runs) > HANDED_OVER:
+            self._runs.popitem(last=False)
+
+    def take(self, run_id: str) -> r.LoadedRun | None:
+        """Return a run once."""
+        return self._runs.pop(run_id, None)
+
+
+@attrs.frozen
+class _Ended:
+    """How an attempt came out."""
+
+    state: Final
+    result: bytes | None = None
+    error: Exception | None = None
+
+
+class Executor:
+    """Executes claimed runs; its `handle` is what an engine serves."""
+
+    def __init__(
+        self,
+        jobs: Mapping[str, Job],
+        runs: Runs,
+        clock: Clock,
+        around: Surroundings,
+        *,
+        chance: Callable[[], float],
+        threads: int,
+    ) -> None:
+        """Take the jobs by id; `threads` plain jobs may run at a time."""
+        self._jobs, self._runs, self._clock, self._around = jobs, runs, clock, around
+        self._chance = chance
+        self._limiter = anyio.CapacityLimiter(threads)
+        self.handover = Handover()
+
+    async def handle(self, claim: r.Claim) -> Done | Again:
+        """Execute one attempt of a run.
+
+        Raises StoreUnavailable where nothing could be kept: the claim holds, try again.
+        """
+        fresh = claim.attempts == 0 and claim.starts == 1 and claim.fence == 0
+        loaded = self.handover.take(claim.run_id) if fresh else None
+        loaded = loaded or await self._runs.load(claim.run_id)
+        if loaded is None:
+            return await self._finish(
+                claim, _Ended("failed", error=TrigflowError("its payload is no longer kept")), []
+            )
+        job = self._jobs.get(loaded.job)
+        if job is None:
+            return await self._again(claim, None, [], UNKNOWN_JOB_WAIT)
+        if claim.starts > MOST_STARTS:
+            error = TrigflowError(f"given up: {claim.starts - 1} processes ended while they ran it")
+            return await self._finish(claim, _Ended("failed", error=error), [])
+        return await self._attempt(claim, loaded, job)
+
+    async def _attempt(self, claim: r.Claim, loaded: r.LoadedRun, job: Job) -> Done | Again:
+        started_at = self._ms()
+        session = Session(claim, loaded.tasks, self._runs, self._clock, self._chance)
+        run = Run(
+            loaded.id, job.id, claim.attempts + 1, loaded.event_id,
+            datetime.fromtimestamp(loaded.created_at / 1000, UTC), loaded.replay_of,
+        )  # fmt: skip
+        ended = await self._run(session, loaded, job, run)
+        if session.lost:
+            return Done()
+        if session.suspended_until is not None:
+            wait = timedelta(milliseconds=max(0, session.suspended_until - self._ms()))
+            return await self._again(claim, None, session.take_lines(), wait)
+        if ended.state == "failed" and ended.error is not None and not isinstance(ended.error, PayloadError):
+            wait_for = job.options.retry.wait(run.attempt, chance=self._chance())
+            if wait_for is not None:
+                tried = r.Attempt(run.attempt, started_at, self._ms(), str(Failure.of(ended.error)))
+                return await self._again(claim, tried, session.take_lines(), wait_for)
+        await self._tell(job, run, ended, session)
+        return await self._finish(claim, ended, session.take_lines())
+
+    async def _run(self, session: Session, loaded: r.LoadedRun, job: Job, run: Run) -> _Ended:
+        timeout = job.options.timeout
+        with session.scope as scope:
+            if timeout is not None:
+                scope.deadline = anyio.current_time() + timeout.total_seconds()
+            return await self._call(session, loaded, job, run)
+        seconds = 0.0 if timeout is None else timeout.total_seconds()
+        return _Ended("failed", error=RunTimeout(seconds))
+
+    async def _call(self, session: Session, loaded: r.LoadedRun, job: Job, run: Run) -> _Ended:
+        structured = attempt(lambda: self._structure(loaded, job))
+        if isinstance(structured, Raised):
+            return _Ended("failed", error=structured.error)
+        where = job.options.where
+        if where is not None:
+            wanted = attempt(lambda: where(structured.value))
+            if isinstance(wanted, Raised):
+                return _Ended("failed", error=wanted.error)
+            if not wanted.value:
+                return _Ended("skipped")
+        args, named = await self._arguments(session, loaded, job, run, structured.value)
+        called = await attempt_async(lambda: self._invoke(job, args, named))
+        if isinstance(called, Returned):
+            called = attempt(lambda: encode_json(called.value))
+        if isinstance(called, Raised):
+            return _Ended("failed", error=called.error)
+        return _Ended("succeeded", called.value)
+
+    def _structure(self, loaded: r.LoadedRun, job: Job) -> Any:
+        structure = structure_into(job.payload_annotation)
+        return structure(loaded.text) if loaded.decoded is None else structure(loaded.text, loaded.decoded)
+
+    async def _arguments(
+        self, session: Session, loaded: r.LoadedRun, job: Job, run: Run, payload: object
+    ) -> tuple[list[Any], dict[str, Any]]:
+        args: list[Any] = []
+        named: dict[str, Any] = {}
+        for parameter in job.parameters:
+            value = await self._argument(parameter, session, loaded, run, payload)
+            if parameter.keyword:
+                named[parameter.name] = value
+            else:
+                args.append(value)
+        return args, named
+
+    async def _argument(
+        self, parameter: Parameter, session: Session, loaded: r.LoadedRun, run: Run, payload: object
+    ) -> object:
+        if parameter.role == "payload":
+            return payload
+        if parameter.role == "client":
+            return await self._around.client(parameter.annotation, loaded)
+        if parameter.annotation is IO:
+            return IO(session, run, self._limiter)
+        if parameter.annotation is SyncIO:
+            return SyncIO(session, run)
+        if parameter.annotation is Run:
+            return run
+        if parameter.annotation is Event:
+            return _event(loaded)
+        return await self._around.delivery(loaded)
+
+    async def _invoke(self, job: Job, args: list[Any], named: dict[str, Any]) -> Any:
+        if job.is_async:
+            return await job.function(*args, **named)
+        # Not abandoned on cancellation: a thread that still runs keeps its place and its claim.
+        return await anyio.to_thread.run_sync(
+            lambda: _unwound(lambda: job.function(*args, **named)), limiter=self._limiter
+        )
+
+    async def _tell(self, job: Job, run: Run, ended: _Ended, session: Session) -> None:
+        hook = {"succeeded": job.options.on_success, "failed": job.options.on_failure}.get(ended.state)
+        if hook is None:
+            return
+        told = await attempt_async(lambda: _maybe_await(hook, run))
+        if isinstance(told, Raised):
+            session.log(f"the hook for {ended.state} raised {told.failure}", "error", {})
+
+    async def _finish(self, claim: r.Claim, ended: _Ended, logs: list[r.LogLine]) -> Done:
+        error = None if ended.error is None else str(Failure.of(ended.error))
+        if error is not None:
+            logger.error("run %s failed: %s", claim.run_id, error, exc_info=ended.error)
+        finish = r.Finish(ended.state, ended.result, error, self._ms(), claim.attempts + 1)
+        with anyio.CancelScope(shield=True):
+            await self._runs.finish(claim, finish, logs)
+        return Done()
+
+    async def _again(
+        self, claim: r.Claim, tried: r.Attempt | None, logs: list[r.LogLine], wait: timedelta
+    ) -> Again:
+        due_at = self._ms() + int(wait.total_seconds() * 1000)
+        with anyio.CancelScope(shield=True):
+            await self._runs.again(claim, tried, logs, due_at=due_at)
+        return Again(wait)
+
+    def _ms(self) -> int:
+        return int(self._clock.now() * 1000)
+
+
+def _unwound(call: Callable[[], Any]) -> Any:
+    try:
+        return call()
+    except Suspended:
+        return None
+
+
+async def _maybe_await(hook: Callable[[Run], Any], run: Run) -> None:
+    value = hook(run)
+    if value is not None:
+        await value
+
+
+def _event(loaded: r.LoadedRun) -> Event:
+    payload = decode_json_text(loaded.text) if loaded.decoded is None else loaded.decoded
+    at = None if loaded.event_at is None else datetime.fromtimestamp(loaded.event_at / 1000, UTC)
+    context = {} if loaded.context is None else decode_json_text(loaded.context)
+    return Event(loaded.event_name, loaded.event_id, payload, at, context)

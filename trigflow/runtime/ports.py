@@ -1,0 +1,238 @@
+"""What the paths need from a store, an engine and a clock.
+
+A Protocol stands here only where two implementations exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from types import TracebackType
+from typing import Protocol, Self, TypeAlias
+
+import anyio
+import attrs
+
+from trigflow.runtime import records as r
+
+
+class Clock(Protocol):
+    """Time, so that tests can turn it."""
+
+    def now(self) -> float:
+        """Return unix seconds."""
+        ...
+
+    async def wait(self, event: anyio.Event, *, until: float) -> None:
+        """Return when the event is set, or at `until` (unix seconds)."""
+        ...
+
+
+class Intake(Protocol):
+    """Where deliveries, events and new runs are kept."""
+
+    async def accept(self, delivery: r.NewDelivery) -> r.Accepted:
+        """Keep a delivery, its unknown events and their runs in one transaction.
+
+        Returns after the commit. Raises StoreUnavailable where nothing was kept.
+        """
+        ...
+
+    def note(self, delivery: r.NewDelivery) -> None:
+        """Keep a delivery that starts nothing; nobody waits for it and it may be lost."""
+        ...
+
+    async def replay(self, event_row: str, run: r.NewRun, *, at: int) -> bool:
+        """Start a run for a kept event; False where the event is not there."""
+        ...
+
+
+class Runs(Protocol):
+    """Where a run's progress is kept. Writes of a lost claim return False and change nothing."""
+
+    async def load(self, run_id: str) -> r.LoadedRun | None:
+        """Load what an attempt needs; None where the run or its payload is gone."""
+        ...
+
+    async def keep_task(self, claim: r.Claim, task: r.KeptTask, logs: Sequence[r.LogLine]) -> bool:
+        """Keep a task's result or failed attempt, and the lines written until then."""
+        ...
+
+    async def finish(self, claim: r.Claim, finish: r.Finish, logs: Sequence[r.LogLine]) -> bool:
+        """End a run for good."""
+        ...
+
+    async def again(
+        self, claim: r.Claim, attempt: r.Attempt | None, logs: Sequence[r.LogLine], *, due_at: int
+    ) -> bool:
+        """Give a run back to the queue; with an attempt it is a retry, without one it waits."""
+        ...
+
+    async def cancel(self, run_id: str, statements: Sequence[r.Statement], *, at: int) -> bool:
+        """End a run that has not ended yet as cancelled; False where it has."""
+        ...
+
+
+class Queue(Protocol):
+    """The embedded engine's table: who runs what now."""
+
+    async def take(self, owner: str, *, now: int, limit: int, alive_since: int) -> Sequence[r.Claim]:
+        """Claim due runs that nobody has, or whose owner's last beat is before `alive_since`."""
+        ...
+
+    async def beat(self, owner: str, *, now: int) -> None:
+        """Say that a process lives."""
+        ...
+
+    async def leave(self, owner: str) -> None:
+        """Say that a process has ended; what it still holds is free."""
+        ...
+
+    async def next_due(self) -> int | None:
+        """Tell when the next unclaimed run is due."""
+        ...
+
+
+class Registry(Protocol):
+    """Where endpoints, subscriptions and wants are kept."""
+
+    async def endpoint(self, token: str) -> r.Endpoint | None:
+        """Find an endpoint by the random part of its URL."""
+        ...
+
+    async def endpoints(self) -> Sequence[r.Endpoint]:
+        """Return all endpoints that are not removed."""
+        ...
+
+    async def create_subscription(self, endpoint: r.Endpoint, subscription: r.Subscription) -> r.Subscription:
+        """Keep a subscription with its endpoint, unless one of the same identity exists; return the kept one."""
+        ...
+
+    async def save_subscription(
+        self, subscription: r.Subscription, *, sealed_key: bytes | None = None
+    ) -> None:
+        """Replace a subscription's row; with a key, make that the endpoint's current one."""
+        ...
+
+    async def capture_key(self, endpoint_id: str, sealed: bytes, *, at: int) -> bool:
+        """Keep a key that arrived in a handshake; False unless the endpoint is pending and has none."""
+        ...
+
+    async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
+        """Mark a subscription removed, and its endpoint if it was the last."""
+        ...
+
+    async def claim_subscription(self, subscription_id: str, owner: str, *, now: int, until: int) -> bool:
+        """Take the right to register; False where another process has it."""
+        ...
+
+    async def release_subscription(self, subscription_id: str, owner: str) -> None:
+        """Give the right back."""
+        ...
+
+    async def put_wants(self, owner: str, wants: Sequence[r.Want], *, at: int) -> None:
+        """Replace what one process wants."""
+        ...
+
+    async def wants(self, *, since: int) -> Sequence[r.Want]:
+        """Return what processes want whose wants are not older than `since`."""
+        ...
+
+    async def log_registration(self, attempt: r.RegistrationAttempt) -> None:
+        """Keep an attempt at registering."""
+        ...
+
+    async def registrations(self, subscription_id: str) -> Sequence[r.RegistrationAttempt]:
+        """Return a subscription's attempts, newest first."""
+        ...
+
+
+class Log(Protocol):
+    """What people look at."""
+
+    async def deliveries(
+        self, *, limit: int, before: str | None = None, outcome: str | None = None
+    ) -> Sequence[r.DeliveryRow]:
+        """Return deliveries, newest first."""
+        ...
+
+    async def delivery(self, delivery_id: str) -> tuple[r.DeliveryRow, bytes] | None:
+        """Return a delivery and its body."""
+        ...
+
+    async def events(self, delivery_id: str) -> Sequence[r.EventRow]:
+        """Return the events that a delivery brought."""
+        ...
+
+    async def payload(self, event_row: str) -> bytes | None:
+        """Return an event's JSON text; None where it is no longer kept."""
+        ...
+
+    async def runs(
+        self, *, limit: int, before: str | None = None, job: str | None = None, event: str | None = None
+    ) -> Sequence[r.RunRow]:
+        """Return runs, newest first; `event` is an event row's id."""
+        ...
+
+    async def run(self, run_id: str) -> r.RunDetail | None:
+        """Return a run with its tasks, attempts and log."""
+        ...
+
+
+class Store(Intake, Runs, Queue, Registry, Log, Protocol):
+    """Where all is kept."""
+
+    @property
+    def store_id(self) -> str:
+        """The random name minted with the store: our ownership mark at providers."""
+        ...
+
+    async def __aenter__(self) -> Self: ...
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None: ...
+
+
+@attrs.frozen
+class Item:
+    """A run to be executed."""
+
+    run_id: str
+    due_at: int
+    priority: int
+
+
+@attrs.frozen
+class Done:
+    """The run has ended, or the claim was lost: nothing is left to do."""
+
+
+@attrs.frozen
+class Again:
+    """The run waits or is retried; it is in the queue again."""
+
+    delay: timedelta
+
+
+Handle: TypeAlias = Callable[[r.Claim], Awaitable[Done | Again]]
+
+
+class Engine(Protocol):
+    """Which process runs which run now."""
+
+    def put(self, items: Sequence[Item]) -> Sequence[tuple[r.Statement, ...]]:
+        """Say what the store must do, for each item, to queue it. Pure: no row is touched."""
+        ...
+
+    def wake(self, statements: Sequence[r.Statement]) -> None:
+        """Hear that these statements are committed."""
+        ...
+
+    async def serve(self, handle: Handle, *, limit: int) -> None:
+        """Execute queued runs until cancelled, `limit` at a time."""
+        ...
+
+    def cancel(self, run_id: str) -> Sequence[r.Statement]:
+        """Say what the store must do to stop a run; stops it at once if it runs here."""
+        ...

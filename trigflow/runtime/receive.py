@@ -1,0 +1,326 @@
+"""The path of a delivery, from the socket to the commit.
+
+    token ─> route ─> handshake? ─> verify ─> decode ─> account ─> handler ─> match ─> commit ─> answer
+      404                │            401       400                   │
+                         └> answered                                  └> raised: kept, answered 2xx, replayable
+
+2xx is answered only after the commit. Nothing unverified reaches a handler,
+except a declared handshake. A handler is pure: it is called here, on the loop,
+and nothing waits for a provider or for user code.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
+
+import anyio
+import attrs
+
+from trigflow.core.errors import Rejected, StoreError, VerificationError
+from trigflow.core.events import Event, Fetch, Ignored, Metadata, Outcome, Respond, Signal
+from trigflow.core.http import Request, Response
+from trigflow.core.ids import Ids
+from trigflow.core.jobs import Job, Listening
+from trigflow.core.matching import Index
+from trigflow.core.payloads import encode_json
+from trigflow.core.redact import redacted_headers
+from trigflow.runtime import records as r
+from trigflow.runtime.boundary import Raised, attempt
+from trigflow.runtime.execute import Handover
+from trigflow.runtime.ports import Clock, Engine, Intake, Item, Registry
+from trigflow.runtime.routes import Route, Routes
+from trigflow.runtime.vault import Vault
+from trigflow.sources.decode import Decoded
+from trigflow.sources.external import delivery_of
+from trigflow.sources.handshake import Answer, answer
+
+logger = logging.getLogger("trigflow.deliveries")
+NOT_FOUND = Response(404, b"no such endpoint", (("content-type", "text/plain"),))
+UNAVAILABLE = Response(503, b"try again", (("content-type", "text/plain"), ("retry-after", "5")))
+NEAR_MISSES = 8  # jobs that did not match and whose reason is kept with a delivery
+
+Matching = Index[tuple[Job, Listening]]
+
+
+@attrs.frozen
+class _Said:
+    """An event that the handler returned, as it is kept; text is None where it is the delivery's own body."""
+
+    event: Event
+    text: bytes | None
+    context: bytes | None
+
+
+@attrs.frozen
+class _Read:
+    """What the handler said for one subscription."""
+
+    subscription: r.Subscription
+    outcomes: tuple[Outcome, ...] = ()
+    events: tuple[_Said, ...] = ()
+    metadata: bytes | None = None
+    raised: Raised | None = None
+
+
+class Receiver:
+    """Takes requests at endpoints; see `receive`."""
+
+    def __init__(
+        self,
+        routes: Routes,
+        matching: Matching,
+        store: Intake,
+        registry: Registry,
+        engine: Engine,
+        handover: Handover,
+        vault: Vault,
+        clock: Clock,
+        ids: Ids,
+    ) -> None:
+        """Work with the parts of one open app."""
+        self._routes, self._matching, self._store, self._registry = routes, matching, store, registry
+        self._engine, self._handover, self._vault, self._clock, self._ids = (
+            engine,
+            handover,
+            vault,
+            clock,
+            ids,
+        )
+
+    async def receive(self, token: str, request: Request) -> Response:
+        """Answer one request at an endpoint."""
+        try:
+            route = await self._routes.find(token)
+            if route is None:
+                return NOT_FOUND
+            try:
+                return await self._receive(route, request)
+            except Rejected as rejected:
+                return self._reject(route, request, rejected)
+        except StoreError:
+            logger.exception("a delivery could not be kept; the sender is asked to try again")
+            return UNAVAILABLE
+
+    async def handle_again(self, route: Route, request: Request) -> Sequence[str]:
+        """Handle a request that was verified before; return the ids of the runs that it starts."""
+        decoded = route.source.decode(request)
+        kept = [
+            await self._keep(route, request, decoded, one, self._clock.now())
+            for one in _addressed(route, request)
+        ]
+        return [run.id for new, _ in kept for event in new.events for run in event.runs]
+
+    async def _receive(self, route: Route, request: Request) -> Response:
+        source, now = route.source, self._clock.now()
+        hello = answer(source.handshakes, request, keys=route.keys, pending=route.pending, facts=route.facts)
+        if hello is not None:
+            return await self._shake_hands(route, request, hello, now)
+        source.verify.verify(request, route.keys, now=now)
+        decoded = source.decode(request)
+        subscriptions = _addressed(route, request)
+        if not subscriptions:
+            return self._ignore(route, request, "unknown-account")
+        kept = [await self._keep(route, request, decoded, one, now) for one in subscriptions]
+        return kept[0][1]
+
+    async def _keep(
+        self, route: Route, request: Request, decoded: Decoded, subscription: r.Subscription, now: float
+    ) -> tuple[r.NewDelivery, Response]:
+        delivery_id = self._ids.new("dlv")
+        read = _call_handler(route, request, decoded, subscription, delivery_id, now)
+        new = self._decide(route, request, read, delivery_id, now)
+        # Shielded: a sender that hangs up must not part the commit from the start of its runs.
+        with anyio.CancelScope(shield=True):
+            accepted = await self._store.accept(new)
+            self._start(new, accepted, decoded)
+        if new.activates:
+            self._routes.forget(route.endpoint.token)
+        return new, _answer_of(route, read)
+
+    def _decide(
+        self, route: Route, request: Request, read: _Read, delivery_id: str, now: float
+    ) -> r.NewDelivery:
+        """Turn what the handler said into rows; nothing is kept yet."""
+        events: list[r.NewEvent] = []
+        trace: list[dict[str, object]] = []
+        for said in read.events:
+            topic = (read.subscription.identity, said.event.name)
+            events.append(self._new_event(said, self._matching.match(topic, said.event.payload), now))
+            trace += self._near_misses(topic, said.event)
+        kind, cause = _outcome_of(read)
+        return self._row(
+            route, request, kind, cause,
+            id=delivery_id, subscription=read.subscription, now=now, body=request.body,
+            trace=encode_json(trace) if trace else None,
+            events=tuple(events),
+            fetches=tuple(outcome.scope for outcome in read.outcomes if isinstance(outcome, Fetch)),
+            metadata=read.metadata,
+            activates=read.subscription.state == "pending",
+        )  # fmt: skip
+
+    def _new_event(self, said: _Said, found: Sequence[tuple[Job, Listening]], now: float) -> r.NewEvent:
+        jobs = {job.id: job for job, _ in found if job.options.enabled}
+        items = [
+            Item(
+                self._ids.new("run"),
+                int((now + job.options.delay.total_seconds()) * 1000),
+                job.options.priority,
+            )
+            for job in jobs.values()
+        ]
+        runs = tuple(
+            r.NewRun(item.run_id, job.id, item.due_at, statements, job.options.version)
+            for item, job, statements in zip(items, jobs.values(), self._engine.put(items), strict=True)
+        )
+        event = said.event
+        at = None if event.at is None else int(event.at.timestamp() * 1000)
+        return r.NewEvent(self._ids.new("evt"), event.id, event.name, at, said.text, said.context, runs)
+
+    def _near_misses(self, topic: Hashable, event: Event) -> list[dict[str, object]]:
+        missed = self._matching.near(topic, event.payload, limit=NEAR_MISSES)
+        return [
+            {"event": event.id, "job": job.id, "trigger": listens.trigger.name, "why": str(why)}
+            for (job, listens), why in missed
+        ]
+
+    def _start(self, new: r.NewDelivery, accepted: r.Accepted, decoded: Decoded) -> None:
+        """Hand committed runs to the engine, with their payload."""
+        for number, event in enumerate(new.events):
+            if number in accepted.duplicates:
+                continue
+            for run in event.runs:
+                self._handover.put(_loaded(new, event, run, decoded))
+                self._engine.wake(run.statements)
+
+    async def _shake_hands(self, route: Route, request: Request, hello: Answer, now: float) -> Response:
+        if hello.must_verify:
+            route.source.verify.verify(request, route.keys, now=now)
+        if hello.capture is not None and hello.capture.secret is not None:
+            sealed = self._vault.seal(hello.capture.secret)
+            if not await self._registry.capture_key(route.endpoint.id, sealed, at=int(now * 1000)):
+                raise VerificationError("bad-handshake", "the secret of this endpoint is known already")
+            self._routes.forget(route.endpoint.token)
+        self._store.note(self._row(route, request, "handshake", "", now=now, body=b""))
+        return hello.response
+
+    def _ignore(self, route: Route, request: Request, cause: str) -> Response:
+        self._store.note(self._row(route, request, "ignored", cause, now=self._clock.now(), body=b""))
+        return route.source.answer
+
+    def _reject(self, route: Route, request: Request, rejected: Rejected) -> Response:
+        logger.warning("rejected a delivery at %s: %s (%s)", route.source.id, rejected.cause, rejected.detail)
+        row = self._row(route, request, "rejected", rejected.cause, now=self._clock.now(), body=b"")
+        self._store.note(
+            attrs.evolve(row, status=rejected.status, trace=encode_json([{"why": rejected.detail}]))
+        )
+        return Response(rejected.status, rejected.cause.encode(), (("content-type", "text/plain"),))
+
+    def _row(
+        self,
+        route: Route,
+        request: Request,
+        outcome: r.DeliveryOutcome,
+        cause: str,
+        *,
+        now: float,
+        body: bytes,
+        id: str | None = None,  # noqa: A002
+        subscription: r.Subscription | None = None,
+        **more: Any,
+    ) -> r.NewDelivery:
+        return r.NewDelivery(
+            id or self._ids.new("dlv"), route.endpoint.id, None if subscription is None else subscription.id,
+            int(now * 1000), outcome, cause, 200, request.method, redacted_headers(request.headers.raw), body, **more,
+        )  # fmt: skip
+
+
+def _addressed(route: Route, request: Request) -> Sequence[r.Subscription]:
+    """Return the subscriptions that a delivery is for."""
+    subscriptions = [one for one in route.endpoint.subscriptions if one.state not in ("removed", "disabled")]
+    if route.source.account is None:
+        return subscriptions[:1]
+    accounts = {value.decode("utf-8", "replace") for value in route.source.account.values(request)}
+    return [one for one in subscriptions if one.account in accounts]
+
+
+def _call_handler(
+    route: Route,
+    request: Request,
+    decoded: Decoded,
+    subscription: r.Subscription,
+    delivery_id: str,
+    now: float,
+) -> _Read:
+    source = route.source
+
+    def call() -> tuple[Outcome, ...]:
+        assert source.handle is not None  # noqa: S101 - checked when the app was built
+        delivery = delivery_of(
+            source, request, id=delivery_id, received_at=now, text=decoded.text, payload=decoded.payload,
+            params=subscription.params, data=subscription.data, metadata=subscription.metadata,
+        )  # fmt: skip
+        return _read(subscription, tuple(source.handle(delivery)), decoded, request.body)
+
+    called = attempt(call)
+    if isinstance(called, Raised):
+        logger.error("the handler of %s raised", source.id, exc_info=called.error)
+        return _Read(subscription, raised=called)
+    return called.value
+
+
+def _read(
+    subscription: r.Subscription, outcomes: tuple[Outcome, ...], decoded: Decoded, body: bytes
+) -> _Read:
+    """Check and encode what a handler returned; raises for what can't be kept."""
+    events = tuple(_said(outcome, decoded, body) for outcome in outcomes if isinstance(outcome, Event))
+    metadata = next(
+        (encode_json(outcome.value) for outcome in outcomes if isinstance(outcome, Metadata)), None
+    )
+    return _Read(subscription, outcomes, events, metadata)
+
+
+def _said(event: Event, decoded: Decoded, body: bytes) -> _Said:
+    if not isinstance(event.id, str) or not event.id:  # pyright: ignore[reportUnnecessaryIsInstance] - foreign code
+        raise TypeError(f"event {event.name!r} has the id {event.id!r}; give the provider's own id as text")
+    if event.at is not None and event.at.tzinfo is None:
+        raise TypeError(f"event {event.name!r} has a time without a zone; give an aware datetime")
+    context = encode_json(event.context) if event.context else None
+    if event.payload is not decoded.payload:
+        return _Said(event, encode_json(event.payload), context)
+    return _Said(event, None if decoded.text is body else decoded.text, context)
+
+
+def _outcome_of(read: _Read) -> tuple[r.DeliveryOutcome, str]:
+    if read.raised is not None:
+        return "failed", f"handler: {read.raised.failure}"
+    if read.events or any(isinstance(outcome, Fetch | Signal) for outcome in read.outcomes):
+        return "accepted", ""
+    because = next((outcome.because for outcome in read.outcomes if isinstance(outcome, Ignored)), "no-event")
+    return "ignored", because
+
+
+def _answer_of(route: Route, read: _Read) -> Response:
+    for outcome in read.outcomes:
+        if isinstance(outcome, Respond):
+            return Response(outcome.status, outcome.body, tuple(outcome.headers.items()))
+    return route.source.answer
+
+
+def _loaded(new: r.NewDelivery, event: r.NewEvent, run: r.NewRun, decoded: Decoded) -> r.LoadedRun:
+    whole = event.payload is None
+    return r.LoadedRun(
+        run.id, run.job, new.received_at, run.replay_of, event.id, event.event_id, event.name, event.at, event.context,
+        decoded.text if event.payload is None else event.payload, new.id, new.subscription_id or "",
+        decoded=decoded.payload if whole else None,
+    )  # fmt: skip
+
+
+def events_by_topic(jobs: Mapping[str, Job], identity: Any) -> Matching:
+    """Index the triggers of all jobs by (subscription identity, event name)."""
+    return Index(
+        ((identity(listens.trigger), listens.trigger.specification.name), listens.matcher, (job, listens))
+        for job in jobs.values()
+        for listens in job.listens
+    )

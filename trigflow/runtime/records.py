@@ -1,0 +1,335 @@
+"""What is stored, as values: one class per table, no behaviour.
+
+Times are unix milliseconds. JSON is kept as text (bytes). Names of columns and
+of attributes are the same words.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+import attrs
+
+from trigflow.core.runs import Final, State
+
+DeliveryOutcome = Literal["accepted", "duplicate", "handshake", "ignored", "rejected", "failed"]
+SubscriptionState = Literal[
+    "pending", "active", "paused", "silent", "failing", "expired", "disabled", "removed"
+]
+Coverage = Literal["events", "all", "unknown"]
+
+
+# --- the engine's rows, executed by the store inside its own transaction
+
+
+@attrs.frozen
+class Enqueue:
+    """Put a run into the queue; `owner` is the process that takes it at once, if any."""
+
+    run_id: str
+    due_at: int
+    priority: int
+    owner: str | None = None
+
+
+@attrs.frozen
+class Dequeue:
+    """Take a run out of the queue whoever has it."""
+
+    run_id: str
+
+
+Statement: TypeAlias = Enqueue | Dequeue
+
+
+@attrs.frozen
+class Claim:
+    """A process's hold on a run.
+
+    fence: grows with every hand-over. starts: how often it was handed out since
+    somebody gave it back; more than one means that a process died with it.
+    attempts: how many attempts failed before this one.
+    """
+
+    run_id: str
+    fence: int = 0
+    starts: int = 1
+    attempts: int = 0
+
+
+# --- intake
+
+
+@attrs.frozen
+class NewRun:
+    """A run to be stored, with the statements that hand it to the engine."""
+
+    id: str
+    job: str
+    due_at: int
+    statements: tuple[Statement, ...]
+    version: str = ""
+    replay_of: str | None = None
+
+
+@attrs.frozen
+class NewEvent:
+    """An event to be stored unless (subscription, event_id) is known.
+
+    payload: None where it is the delivery's own body.
+    """
+
+    id: str
+    event_id: str
+    name: str
+    at: int | None
+    payload: bytes | None
+    context: bytes | None
+    runs: tuple[NewRun, ...]
+
+
+@attrs.frozen
+class NewDelivery:
+    """A request and what it said, to be stored in one transaction."""
+
+    id: str
+    endpoint_id: str
+    subscription_id: str | None
+    received_at: int
+    outcome: DeliveryOutcome
+    cause: str
+    status: int
+    method: str
+    headers: bytes
+    body: bytes
+    trace: bytes | None = None
+    events: tuple[NewEvent, ...] = ()
+    fetches: tuple[str, ...] = ()
+    metadata: bytes | None = None
+    activates: bool = False
+
+
+@attrs.frozen
+class Accepted:
+    """What became of a delivery: the numbers of its events that were known already."""
+
+    outcome: DeliveryOutcome
+    duplicates: frozenset[int] = frozenset()
+
+
+# --- runs
+
+
+@attrs.frozen
+class KeptTask:
+    """A task's kept result, or its last failed attempt and when it may be tried again."""
+
+    key: str
+    state: Literal["succeeded", "failed", "waiting"]
+    attempt: int
+    result: bytes | None
+    error: str | None
+    started_at: int
+    ended_at: int
+    retry_at: int | None = None
+
+
+@attrs.frozen
+class LogLine:
+    """A line that a job wrote."""
+
+    at: int
+    level: str
+    message: str
+    fields: bytes | None
+
+
+@attrs.frozen
+class LoadedRun:
+    """Everything that an attempt needs."""
+
+    id: str
+    job: str
+    created_at: int
+    replay_of: str | None
+    event_row: str
+    event_id: str
+    event_name: str
+    event_at: int | None
+    context: bytes | None
+    text: bytes
+    delivery_id: str
+    subscription_id: str
+    tasks: tuple[KeptTask, ...] = ()
+    decoded: object = None
+    fresh: bool = False
+
+
+@attrs.frozen
+class Finish:
+    """How a run ended."""
+
+    state: Final
+    result: bytes | None
+    error: str | None
+    ended_at: int
+    attempts: int
+
+
+@attrs.frozen
+class Attempt:
+    """One try at a run that did not end it."""
+
+    number: int
+    started_at: int
+    ended_at: int
+    error: str
+
+
+# --- subscriptions
+
+
+@attrs.frozen
+class StoredKey:
+    """One key of an endpoint, sealed."""
+
+    serial: int
+    sealed: bytes = attrs.field(repr=False)
+    valid_until: int | None
+
+
+@attrs.frozen
+class Subscription:
+    """A source as registered for one key and one connection.
+
+    registered: names told to the provider. next_at: not tried again before.
+    """
+
+    id: str
+    endpoint_id: str
+    source: str
+    key: str
+    connection: str
+    params: bytes
+    data: bytes | None = None
+    registered: tuple[str, ...] = ()
+    coverage: Coverage = "events"
+    state: SubscriptionState = "pending"
+    cause: str = ""
+    account: str | None = None
+    metadata: bytes | None = None
+    lease_until: int | None = None
+    failures: int = 0
+    next_at: int = 0
+    created_at: int = 0
+    updated_at: int = 0
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What it is for: source, key, connection."""
+        return (self.source, self.key, self.connection)
+
+
+@attrs.frozen
+class Endpoint:
+    """A URL of ours, with its keys and the subscriptions behind it."""
+
+    id: str
+    token: str = attrs.field(repr=False)
+    source: str
+    state: Literal["pending", "active", "removed"]
+    facts: bytes
+    keys: tuple[StoredKey, ...] = ()
+    subscriptions: tuple[Subscription, ...] = ()
+
+
+@attrs.frozen
+class Want:
+    """Events that one process's jobs want from a source."""
+
+    source: str
+    key: str
+    connection: str
+    params: bytes
+    events: tuple[str, ...]
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """What it is for: source, key, connection."""
+        return (self.source, self.key, self.connection)
+
+
+@attrs.frozen
+class RegistrationAttempt:
+    """One call of a provider to bring a subscription in line."""
+
+    id: str
+    subscription_id: str
+    action: str
+    reason: str
+    outcome: Literal["done", "refused", "failed"]
+    error: str
+    at: int
+    took_ms: int
+
+
+# --- for people
+
+
+@attrs.frozen
+class DeliveryRow:
+    """A delivery in the request log."""
+
+    id: str
+    endpoint_id: str
+    source: str
+    subscription_id: str | None
+    received_at: int
+    outcome: DeliveryOutcome
+    cause: str
+    status: int
+    method: str
+    headers: bytes
+    trace: bytes | None
+    events: int
+    runs: int
+
+
+@attrs.frozen
+class EventRow:
+    """An event and the runs that it started."""
+
+    id: str
+    event_id: str
+    name: str
+    at: int | None
+    subscription_id: str
+    delivery_id: str
+
+
+@attrs.frozen
+class RunRow:
+    """A run in a list."""
+
+    id: str
+    job: str
+    state: State
+    event_id: str
+    event_name: str
+    delivery_id: str
+    created_at: int
+    ended_at: int | None
+    attempts: int
+    error: str | None
+    replay_of: str | None
+
+
+@attrs.frozen
+class RunDetail:
+    """A run with everything that happened in it."""
+
+    row: RunRow
+    result: bytes | None
+    tasks: tuple[KeptTask, ...]
+    attempts: tuple[Attempt, ...]
+    logs: tuple[LogLine, ...]

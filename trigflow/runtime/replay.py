@@ -1,0 +1,123 @@
+"""Doing again what a delivery said, because a person asked for it.
+
+A redelivery by the provider starts nothing twice; a replay always does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from trigflow.core.errors import TrigflowError
+from trigflow.core.http import Headers, Request
+from trigflow.core.ids import Ids
+from trigflow.core.payloads import decode_json_text
+from trigflow.runtime import records as r
+from trigflow.runtime.ports import Clock, Engine, Item, Store
+from trigflow.runtime.receive import Matching, Receiver
+from trigflow.runtime.routes import AnySource, Routes
+from trigflow.sources.external import Delivery, delivery_of
+
+PublicUrl = Callable[[str, str], str]
+
+
+class Replayer:
+    """Starts the runs of kept deliveries anew."""
+
+    def __init__(
+        self,
+        store: Store,
+        routes: Routes,
+        receiver: Receiver,
+        matching: Matching,
+        engine: Engine,
+        clock: Clock,
+        ids: Ids,
+        public_url: PublicUrl,
+    ) -> None:
+        """Work with the parts of one open app."""
+        self._store, self._routes, self._receiver, self._matching = store, routes, receiver, matching
+        self._engine, self._clock, self._ids, self._public_url = engine, clock, ids, public_url
+
+    async def replay(self, delivery: str, *, job: str | None) -> Sequence[str]:
+        """Start runs for a delivery's events with the triggers of now; return the runs' ids.
+
+        A delivery whose handler raised is handled again first.
+        Raises TrigflowError where the delivery is unknown or was rejected.
+        """
+        found = await self._store.delivery(delivery)
+        if found is None:
+            raise TrigflowError(f"there is no delivery {delivery}; `trigflow deliveries list` shows them")
+        row, body = found
+        if row.outcome in ("rejected", "handshake"):
+            raise TrigflowError(
+                f"delivery {delivery} was {row.outcome} ({row.cause}); there is nothing to replay"
+            )
+        events = await self._store.events(delivery)
+        if not events:
+            return await self._handle_again(row, body)
+        started = [await self._start(event, job) for event in events]
+        return [run for runs in started for run in runs]
+
+    async def _start(self, event: r.EventRow, job: str | None) -> Sequence[str]:
+        text = await self._store.payload(event.id)
+        subscription = await self._subscription(event.subscription_id)
+        if text is None or subscription is None:
+            raise TrigflowError(f"event {event.event_id}: its payload or its subscription is no longer kept")
+        found = self._matching.match((subscription.identity, event.name), decode_json_text(text))
+        earlier = {run.job: run.id for run in await self._store.runs(limit=1000, event=event.id)}
+        names = dict.fromkeys(one.id for one, _ in found if job in (None, one.id))
+        return [await self._run(event, name, earlier.get(name)) for name in names]
+
+    async def _run(self, event: r.EventRow, job: str, earlier: str | None) -> str:
+        now = int(self._clock.now() * 1000)
+        item = Item(self._ids.new("run"), now, 0)
+        (statements,) = self._engine.put([item])
+        run = r.NewRun(item.run_id, job, now, statements, replay_of=earlier)
+        await self._store.replay(event.id, run, at=now)
+        self._engine.wake(statements)
+        return run.id
+
+    async def _subscription(self, id_: str) -> r.Subscription | None:
+        for endpoint in await self._store.endpoints():
+            for subscription in endpoint.subscriptions:
+                if subscription.id == id_:
+                    return subscription
+        return None
+
+    async def _handle_again(self, row: r.DeliveryRow, body: bytes) -> Sequence[str]:
+        endpoint = next((e for e in await self._store.endpoints() if e.id == row.endpoint_id), None)
+        route = None if endpoint is None else await self._routes.find(endpoint.token)
+        if route is None:
+            raise TrigflowError(f"delivery {row.id}: its endpoint is gone")
+        request = _request(row, body, self._public_url)
+        return await self._receiver.handle_again(route, request)
+
+
+async def kept_delivery(
+    store: Store, sources: Mapping[str, AnySource], delivery_id: str, public_url: PublicUrl
+) -> Delivery[Any, Any]:
+    """Put a kept delivery together for a job; its credentials are redacted."""
+    found = await store.delivery(delivery_id)
+    endpoints = await store.endpoints()
+    if found is None:
+        raise TrigflowError(f"delivery {delivery_id} is no longer kept")
+    row, body = found
+    for endpoint in endpoints:
+        for s in endpoint.subscriptions:
+            if s.id == row.subscription_id:
+                request = _request(row, body, public_url)
+                source = sources[s.source]
+                decoded = source.decode(request)
+                return delivery_of(
+                    source, request, id=row.id, received_at=row.received_at / 1000, text=decoded.text,
+                    payload=decoded.payload, params=s.params, data=s.data, metadata=s.metadata,
+                )  # fmt: skip
+    raise TrigflowError(f"the subscription of delivery {delivery_id} is gone")
+
+
+def _request(row: r.DeliveryRow, body: bytes, public_url: PublicUrl) -> Request:
+    headers = Headers.of(msgspec.json.decode(row.headers, type=list[tuple[str, str]]))
+    return Request(row.method, public_url("", ""), headers, body)

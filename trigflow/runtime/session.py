@@ -1,0 +1,206 @@
+"""One attempt at a run, seen from inside: its tasks, its log, its suspension.
+
+Suspension is a cancellation of the run's own scope. A task that has to wait
+parks; when nothing else of the run is in flight, the scope is cancelled and
+`suspended_until` says why. What the job returns or raises then does not count:
+it is called again later, with the kept results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from datetime import timedelta
+from typing import Any
+
+import anyio
+import attrs
+import msgspec
+
+from trigflow.core.errors import DuplicateTaskKey, PayloadError
+from trigflow.core.payloads import encode_json, return_structure
+from trigflow.core.retry import NEVER, Retry
+from trigflow.core.runs import Failure
+from trigflow.runtime import records as r
+from trigflow.runtime.ports import Clock, Runs
+
+_parent: ContextVar[str] = ContextVar("trigflow_task", default="")
+
+
+class Suspended(BaseException):
+    """Unwinds a job in a thread, where cancellation can't reach; never leaves this package."""
+
+
+@attrs.frozen
+class TaskOptions:
+    """How one task is tried: `retry` waits without holding a worker; `timeout` is of one attempt."""
+
+    retry: Retry = NEVER
+    timeout: timedelta | None = None
+
+
+@attrs.frozen
+class Step:
+    """A task that was begun."""
+
+    path: str
+    key: str
+    attempt: int
+    started_at: int
+    options: TaskOptions
+
+
+@attrs.frozen
+class Memo:
+    """A task that was done in an earlier attempt."""
+
+    value: Any
+
+
+class Session:
+    """What `IO` and `SyncIO` share: the memory of one attempt."""
+
+    def __init__(
+        self,
+        claim: r.Claim,
+        tasks: tuple[r.KeptTask, ...],
+        runs: Runs,
+        clock: Clock,
+        chance: Callable[[], float],
+    ) -> None:
+        """Take a claim and what earlier attempts kept."""
+        self.claim = claim
+        self.suspended_until: int | None = None
+        self.lost = False
+        self.scope = anyio.CancelScope()
+        self._kept = {task.key: task for task in tasks}
+        self._runs, self._clock, self._chance = runs, clock, chance
+        self._used: set[str] = set()
+        self._in_flight: set[str] = set()
+        self._parked: dict[str, int] = {}
+        self._lines: list[r.LogLine] = []
+
+    def log(self, message: str, level: str, fields: dict[str, object]) -> None:
+        """Add a line; it is kept with the next task or at the end."""
+        self._lines.append(r.LogLine(self.now(), level, message, encode_json(fields) if fields else None))
+
+    def take_lines(self) -> list[r.LogLine]:
+        """Return the lines that are not kept yet."""
+        lines, self._lines = self._lines, []
+        return lines
+
+    def now(self) -> int:
+        """Return unix milliseconds."""
+        return int(self._clock.now() * 1000)
+
+    def begin(self, key: str, function: Callable[..., Any], options: TaskOptions) -> Step | Memo:
+        """Start a task, or return what it gave before.
+
+        Raises DuplicateTaskKey. Key paths are JSON pointers (RFC 6901): a task
+        inside a task has its parent's path before its own.
+        """
+        path = f"{_parent.get()}/{key.replace('~', '~0').replace('/', '~1')}"
+        if path in self._used:
+            raise DuplicateTaskKey(key)
+        self._used.add(path)
+        kept = self._kept.get(path)
+        if kept is not None and kept.state == "succeeded":
+            return Memo(_structured(key, function, kept.result or b"null"))
+        attempt = 1 if kept is None or kept.state == "failed" else kept.attempt + 1
+        self._in_flight.add(path)
+        return Step(path, key, attempt, self.now(), options)
+
+    def due(self, step: Step) -> int | None:
+        """Tell until when (unix ms) a begun task must wait for its next attempt, if it must."""
+        kept = self._kept.get(step.path)
+        if kept is None or kept.retry_at is None or kept.retry_at <= self.now():
+            return None
+        return kept.retry_at
+
+    async def call(self, step: Step, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+        """Call a task's function with the task as parent of what it begins."""
+        token = _parent.set(step.path)
+        try:
+            with anyio.fail_after(
+                None if step.options.timeout is None else step.options.timeout.total_seconds()
+            ):
+                return await function(*args, **kwargs)
+        finally:
+            _parent.reset(token)
+
+    def inside(self, step: Step) -> Callable[[], None]:
+        """Make a task the parent of what this thread begins; return what undoes it."""
+        token = _parent.set(step.path)
+        return lambda: _parent.reset(token)
+
+    async def keep(self, step: Step, function: Callable[..., Any], value: object) -> Any:
+        """Keep a task's result and return it as every later attempt will see it."""
+        try:
+            text = encode_json(value)
+        except PayloadError as error:
+            self._leave(step)
+            raise PayloadError(f"task {step.key!r}", error.problem) from error
+        await self._write(
+            r.KeptTask(step.path, "succeeded", step.attempt, text, None, step.started_at, self.now())
+        )
+        self._leave(step)
+        return _structured(step.key, function, text)
+
+    async def fail(self, step: Step, error: Exception) -> int | None:
+        """Keep a failed attempt; return when (unix ms) the next one is due, None where there is none."""
+        wait = step.options.retry.wait(step.attempt, chance=self._chance())
+        retry_at = None if wait is None else self.now() + int(wait.total_seconds() * 1000)
+        until = getattr(error, "until", None)
+        if retry_at is not None and until is not None:
+            retry_at = max(retry_at, int(until.timestamp() * 1000))
+        state = "failed" if retry_at is None else "waiting"
+        text = str(Failure.of(error))
+        await self._write(
+            r.KeptTask(step.path, state, step.attempt, None, text, step.started_at, self.now(), retry_at)
+        )
+        if retry_at is None:
+            self._leave(step)
+        return retry_at
+
+    def abandon(self, step: Step) -> None:
+        """Forget a task that was cancelled."""
+        self._in_flight.discard(step.path)
+
+    def park(self, step: Step, until: int) -> None:
+        """Let a task wait until a moment (unix ms); suspends the run if nothing else is in flight."""
+        self._parked[step.path] = until
+        self._suspend_if_idle()
+
+    def _leave(self, step: Step) -> None:
+        self._in_flight.discard(step.path)
+        self._suspend_if_idle()
+
+    def _suspend_if_idle(self) -> None:
+        if not self._parked:
+            return
+        # A task that waits for a parked one inside it is not in flight.
+        busy = [path for path in self._in_flight if not any(_holds(path, parked) for parked in self._parked)]
+        if not busy:
+            self.suspended_until = min(self._parked.values())
+            self.scope.cancel()
+
+    async def _write(self, task: r.KeptTask) -> None:
+        # Shielded: what has happened is kept, whoever is being cancelled.
+        with anyio.CancelScope(shield=True):
+            kept = await self._runs.keep_task(self.claim, task, self.take_lines())
+        if not kept:
+            self.lost = True
+            self.scope.cancel()
+
+
+def _holds(path: str, parked: str) -> bool:
+    return parked == path or parked.startswith(f"{path}/")
+
+
+def _structured(key: str, function: Callable[..., Any], text: bytes) -> Any:
+    try:
+        return return_structure(function)(text)
+    except (PayloadError, msgspec.DecodeError) as error:
+        raise PayloadError(
+            f"result of task {key!r}", f"does not fit its return annotation: {error}"
+        ) from error

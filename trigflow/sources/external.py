@@ -1,0 +1,289 @@
+"""A webhook of a provider: how it is registered, verified and read.
+
+An `ExternalSource` is a declaration. The framework owns every decision around
+it (when to register, what to keep, whom to answer); the author says only what
+this provider does differently, as typed values and as hooks:
+
+    register / unregister     make the provider send, stop it
+      or api=WebhookApi(...)  the four plain calls, the reconciler does the rest
+    handler                   what a verified delivery says. Pure
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Generic, Protocol, TypeVar
+
+import attrs
+
+from trigflow.core.errors import SetupError
+from trigflow.core.events import Outcome
+from trigflow.core.http import Headers, Request, Response
+from trigflow.core.payloads import Kept, structure_into
+from trigflow.sources.decode import Decoder, decode_json
+from trigflow.sources.handshake import Handshake
+from trigflow.sources.parts import Part
+from trigflow.sources.verify import Verifier
+
+P = TypeVar("P")
+C = TypeVar("C")
+D = TypeVar("D")
+ACCEPTED = Response(200, b"ok", (("content-type", "text/plain"),))
+
+
+class Secret(enum.Enum):
+    """Where the key comes from that deliveries are verified with."""
+
+    GENERATED = "generated"  # we make it and tell the provider
+    RETURNED = "returned"  # the provider makes it and tells us once, when asked to register
+    HANDSHAKE = "handshake"  # it arrives in the handshake
+    APP = "app"  # it belongs to our app at the provider: app credentials
+    NONE = "none"  # nothing is signed
+
+
+@attrs.frozen
+class Events:
+    """The events of a subscription, as names told to the provider, sorted.
+
+    desired: what jobs want. registered: what the provider was told to send.
+    missing: desired, not registered. orphaned: registered, not desired.
+    """
+
+    desired: tuple[str, ...]
+    registered: tuple[str, ...] = ()
+
+    @property
+    def missing(self) -> tuple[str, ...]:
+        """Desired, but not registered."""
+        return tuple(name for name in self.desired if name not in self.registered)
+
+    @property
+    def orphaned(self) -> tuple[str, ...]:
+        """Registered, but not desired."""
+        return tuple(name for name in self.registered if name not in self.desired)
+
+
+@attrs.frozen
+class Registration(Generic[P, D]):
+    """What a register or unregister hook works from.
+
+    url: where the provider must send; carries our ownership mark.
+    secret: the current key as text; "" where the provider makes it.
+    data: what the last successful registration returned; None before.
+    mark: the part of `url` that is the same for all of this store's webhooks.
+    """
+
+    url: str
+    params: P
+    events: Events
+    secret: str = attrs.field(repr=False)
+    data: D | None
+    mark: str
+
+
+@attrs.frozen
+class Registered(Generic[D]):
+    """What a provider now sends: kept, and given to the next call.
+
+    events: names as told to the provider; None means all that were desired.
+    secret: only where the provider made it.
+    expires_at: when the provider will stop by itself (aware).
+    """
+
+    data: D
+    events: Sequence[str] | None = None
+    secret: str | None = attrs.field(default=None, repr=False)
+    expires_at: datetime | None = None
+
+
+@attrs.frozen
+class Webhook(Generic[D]):
+    """A webhook as the provider has it; `data` is what `update` and `delete` need."""
+
+    url: str
+    events: tuple[str, ...]
+    data: D
+    active: bool = True
+    secret: str | None = attrs.field(default=None, repr=False)
+    expires_at: datetime | None = None
+
+
+@attrs.frozen
+class WebhookApi(Generic[P, C, D]):
+    """A provider's plain list, create, update and delete.
+
+    list: all webhooks of the place that the params name, foreign ones too.
+    update: must leave the webhook with reg.url, reg.secret and reg.events.desired.
+    delete: must not fail where the webhook is gone already.
+    """
+
+    list: Callable[[P, C], Awaitable[Sequence[Webhook[D]]]]
+    create: Callable[[Registration[P, D], C], Awaitable[Webhook[D]]]
+    update: Callable[[Registration[P, D], Webhook[D], C], Awaitable[Webhook[D]]]
+    delete: Callable[[Registration[P, D], Webhook[D], C], Awaitable[None]]
+
+
+@attrs.frozen
+class Delivery(Generic[P, D]):
+    """A verified delivery, as a handler or a job sees it.
+
+    payload: the decoded body. Give it to `Event` as it is where the event is the
+        whole body, so that it is stored once.
+    text: the JSON text of the payload.
+    params, data: of the subscription that it came for; data is None before the
+        first registration.
+    metadata: what the handler last returned as `Metadata`.
+    """
+
+    id: str
+    request: Request
+    received_at: datetime
+    payload: Any = attrs.field(repr=False)
+    text: bytes = attrs.field(repr=False)
+    params: P
+    data: D | None
+    metadata: Any = None
+
+    @property
+    def headers(self) -> Headers:
+        """The header fields; credentials among them are redacted in a job."""
+        return self.request.headers
+
+    @property
+    def body(self) -> bytes:
+        """The body as received."""
+        return self.request.body
+
+
+class RegisterHook(Protocol[P, C, D]):
+    """Make the provider send `reg.events.desired` to `reg.url`; None: nothing changed."""
+
+    async def __call__(self, reg: Registration[P, D], client: C, /) -> Registered[D] | None: ...
+
+
+class UnregisterHook(Protocol[P, C, D]):
+    """Make the provider stop; must not fail where it has stopped already."""
+
+    async def __call__(self, reg: Registration[P, D], client: C, /) -> None: ...
+
+
+Handler = Callable[[Delivery[P, D]], Iterable[Outcome]]
+
+
+def _one(_: object) -> str:
+    return "default"
+
+
+class ExternalSource(Generic[P, C, D]):
+    """A webhook of a provider; see the module's text for what an author declares."""
+
+    def __init__(
+        self,
+        id: str,  # noqa: A002 - the field's word
+        *,
+        params: type[P],
+        client: type[C],
+        data: type[D],
+        verify: Verifier,
+        secret: Secret = Secret.GENERATED,
+        key: Callable[[P], str] = _one,
+        version: int = 1,
+        api: WebhookApi[P, C, D] | None = None,
+        handshakes: Sequence[Handshake] = (),
+        account: Part | None = None,
+        decode: Decoder = decode_json,
+        answer: Response = ACCEPTED,
+        instructions: str = "",
+    ) -> None:
+        """Declare a webhook.
+
+        key: names the webhook that params need; params with the same key share one
+            webhook with the union of their events. Raises SetupError where they name none.
+        account: where a delivery says which connection it belongs to, if the
+            endpoint is shared.
+        answer: the acknowledgement that this provider wants.
+        instructions: what a person does who registers it by hand.
+        """
+        self.id = id
+        self.params, self.client, self.data = params, client, data
+        self.verify, self.secret, self.version, self.api = verify, secret, version, api
+        self.handshakes, self.account = tuple(handshakes), account
+        self.decode, self.answer, self.instructions = decode, answer, instructions
+        self._key = key
+        self.register_hook: RegisterHook[P, C, D] | None = None
+        self.unregister_hook: UnregisterHook[P, C, D] | None = None
+        self.handle: Handler[P, D] | None = None
+
+    def register(self, hook: RegisterHook[P, C, D]) -> RegisterHook[P, C, D]:
+        """Declare what makes the provider send."""
+        self.register_hook = hook
+        return hook
+
+    def unregister(self, hook: UnregisterHook[P, C, D]) -> UnregisterHook[P, C, D]:
+        """Declare what makes the provider stop."""
+        self.unregister_hook = hook
+        return hook
+
+    def handler(self, function: Handler[P, D]) -> Handler[P, D]:
+        """Declare what a verified delivery says."""
+        self.handle = function
+        return function
+
+    def key_of(self, params: Any) -> str:
+        """Name the webhook that these params need; SetupError where they name none."""
+        return self._key(params)
+
+    def check(self) -> None:
+        """Raise SetupError where the declaration is not whole."""
+        if self.handle is None:
+            raise SetupError(f"source {self.id} has no handler; decorate one with @source.handler")
+        if self.api is not None and self.register_hook is not None:
+            raise SetupError(f"source {self.id} has api= and a register hook; keep one")
+        if self.secret is Secret.NONE and self.verify.requires_key:
+            raise SetupError(
+                f"source {self.id} verifies with a key but says Secret.NONE; say where the key comes from"
+            )
+
+    @property
+    def registers_itself(self) -> bool:
+        """Tell whether it can be registered without a person."""
+        return self.api is not None or self.register_hook is not None
+
+    def load_data(self, text: bytes | None) -> D | None:
+        """Structure what was kept of a registration."""
+        return None if text is None else structure_into(self.data)(text)
+
+    def load_params(self, text: bytes) -> P:
+        """Structure kept params."""
+        params: P = structure_into(self.params)(text)
+        return params
+
+    def __repr__(self) -> str:
+        return f"ExternalSource({self.id!r})"
+
+
+def delivery_of(
+    source: ExternalSource[P, C, D],
+    request: Request,
+    *,
+    id: str,  # noqa: A002
+    received_at: float,
+    text: bytes,
+    payload: object,
+    params: bytes,
+    data: bytes | None,
+    metadata: bytes | None = None,
+) -> Delivery[P, D]:
+    """Put a delivery together from what was received and what is kept."""
+    return Delivery(
+        id,
+        request,
+        datetime.fromtimestamp(received_at, UTC),
+        payload,
+        text,
+        source.load_params(params),
+        source.load_data(data),
+        None if metadata is None else Kept(metadata).decoded(),
+    )

@@ -1,0 +1,149 @@
+"""An integration: a provider as a frozen class, its events as decorated methods.
+
+    class GitHub(Integration, id="github", auth=[ApiKey("GITHUB_TOKEN")]):
+        repo: str | None = None                      # a field: params' default
+
+        @event("issues", Issues, source=webhook, examples=samples("issues"))
+        def issues(self, *, repo: str | None = None) -> Hook:
+            '''An issue was opened, closed, …'''
+
+    github = GitHub()
+    github.issues(repo="acme/web")                   # a Trigger[Issues]
+
+An instance describes; it holds no credentials and no client. Those belong to
+the app and to the connection that an event came from.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, dataclass_transform, overload
+
+import attrs
+
+from trigflow.core.errors import SetupError
+from trigflow.core.triggers import Example, Filter, Specification, Trigger, When
+from trigflow.sources.credentials import ApiKey, Credentials
+from trigflow.sources.external import ExternalSource
+
+A = ParamSpec("A")
+I = TypeVar("I", bound="Integration")  # noqa: E741 - an integration
+T = TypeVar("T")
+ParamsT = TypeVar("ParamsT")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+class Integration:
+    """A provider: subclass it, annotate its defaults, decorate its events.
+
+    Subclasses become frozen attrs classes; annotated names are keyword-only
+    fields. `client` makes the API client of one connection.
+    """
+
+    id: ClassVar[str]
+    auth: ClassVar[tuple[ApiKey, ...]]
+
+    def __init_subclass__(cls, *, id: str, auth: Sequence[ApiKey] = ()) -> None:  # noqa: A002
+        cls.id, cls.auth = id, tuple(auth)
+        attrs.define(cls, frozen=True, kw_only=True, slots=False, auto_attribs=True)
+
+    def client(self, credentials: Credentials) -> Any:
+        """Make the API client of a connection; it may be an async context manager.
+
+        Called once per connection and process, when it is first needed.
+        """
+        raise SetupError(f"integration {self.id} has no client; define `client` to use its API")
+
+    @classmethod
+    def specifications(cls) -> Iterator[tuple[str, Specification]]:
+        """Return the event specifications by method name, in the order written."""
+        for base in reversed(cls.__mro__):
+            for name, value in vars(base).items():
+                if isinstance(value, EventMethod):
+                    yield name, value.specification
+
+    def credentials(self, environ: Mapping[str, str]) -> Credentials | None:
+        """Find credentials in the environment."""
+        return next((found for way in self.auth if (found := way.from_environment(environ))), None)
+
+
+class BoundEvent(Generic[A, T]):
+    """An event of one integration: call it with its params to get a trigger."""
+
+    def __init__(self, method: EventMethod[Any, A, T], integration: Integration) -> None:
+        self._method, self._integration = method, integration
+        functools.update_wrapper(self, method.function)
+
+    @property
+    def specification(self) -> Specification:
+        """What can happen."""
+        return self._method.specification
+
+    @property
+    def integration(self) -> Integration:
+        """The description that it belongs to."""
+        return self._integration
+
+    def __call__(self, *args: A.args, **kwargs: A.kwargs) -> Trigger[T]:
+        """Make a trigger."""
+        found = self._method.function(self._integration, *args, **kwargs)
+        params, narrowed = (found.params, found.filter) if isinstance(found, When) else (found, None)
+        return Trigger(self.specification, params, self.name, self._integration, narrowed)
+
+    @property
+    def name(self) -> str:
+        """The name as a person writes it: `github.issues`."""
+        return f"{self._integration.id}.{self._method.function.__name__}"
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+class EventMethod(Generic[I, A, T]):
+    """What `event` makes of a method: on an instance a BoundEvent, on the class itself."""
+
+    def __init__(self, specification: Specification, function: Callable[..., Any]) -> None:
+        self.specification, self.function = specification, function
+
+    @overload
+    def __get__(self, instance: None, owner: type[I]) -> EventMethod[I, A, T]: ...
+    @overload
+    def __get__(self, instance: I, owner: type[I]) -> BoundEvent[A, T]: ...
+    def __get__(self, instance: I | None, owner: type[I]) -> EventMethod[I, A, T] | BoundEvent[A, T]:
+        return self if instance is None else BoundEvent(self, instance)
+
+
+def event(
+    name: str,
+    payload: type[T],
+    /,
+    *,
+    source: ExternalSource[ParamsT, Any, Any],
+    registers: str | Sequence[str] | None = None,
+    examples: Callable[[], Mapping[str, Example]] = dict,
+    properties: Callable[[Any], Mapping[str, str]] | None = None,
+    filter: Filter | None = None,  # noqa: A002 - the field's word
+    icon: str = "",
+) -> Callable[[Callable[Concatenate[I, A], ParamsT | When[ParamsT]]], EventMethod[I, A, T]]:
+    """Declare an event specification on a method of an integration.
+
+    name: as received. registers: as told to the provider, if different.
+    The method's keywords are the params of a trigger; it returns the source's
+    params, with `When` also a filter. Its docstring is title and description.
+    """
+
+    def declare(function: Callable[Concatenate[I, A], ParamsT | When[ParamsT]]) -> EventMethod[I, A, T]:
+        title, _, description = (inspect.getdoc(function) or name).partition("\n")
+        names = (
+            (registers,) if isinstance(registers, str) else tuple((name,) if registers is None else registers)
+        )
+        return EventMethod(
+            Specification(
+                name, source, payload, names, title, description.strip(), icon, filter, examples, properties
+            ),
+            function,
+        )
+
+    return declare

@@ -1,0 +1,118 @@
+"""Deliveries, events and new runs: one transaction each, insert only."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import apsw
+
+from trigflow.runtime import records as r
+from trigflow.stores.sqlite.database import Database, pack
+
+_EVENT = "INSERT OR IGNORE INTO events VALUES(?,?,?,?,?,?,?,?)"
+_RUN = "INSERT INTO runs VALUES(?,?,?,?,?,?,NULL)"
+_DELIVERY = "INSERT INTO deliveries VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+_ENQUEUE = "INSERT INTO queue VALUES(?,?,?,?,0,?,0,0,0)"
+_FETCH = "INSERT OR REPLACE INTO fetches VALUES(?,?,?,?)"
+
+
+class IntakeRows(Database):
+    """Where deliveries, events and new runs are kept."""
+
+    async def accept(self, delivery: r.NewDelivery) -> r.Accepted:
+        """Keep a delivery, its unknown events and their runs."""
+        body = pack(delivery.body)
+        return await self.write(lambda connection: _accept(connection, delivery, body))
+
+    def note(self, delivery: r.NewDelivery) -> None:
+        """Keep a delivery that starts nothing; nobody waits for it."""
+        body = pack(delivery.body)
+        self.post(lambda connection: _insert_delivery(connection, delivery, body, delivery.outcome))
+
+    async def replay(self, event_row: str, run: r.NewRun, *, at: int) -> bool:
+        """Start a run for a kept event."""
+
+        def work(connection: apsw.Connection) -> bool:
+            if not connection.execute("SELECT 1 FROM events WHERE id = ?", (event_row,)).fetchall():
+                return False
+            _insert_runs(connection, event_row, (run,), at)
+            return True
+
+        return await self.write(work)
+
+
+def _accept(connection: apsw.Connection, delivery: r.NewDelivery, body: bytes) -> r.Accepted:
+    duplicates: set[int] = set()
+    for number, event in enumerate(delivery.events):
+        if _insert_event(connection, delivery, event):
+            _insert_runs(connection, event.id, event.runs, delivery.received_at)
+        else:
+            duplicates.add(number)
+    all_known = bool(duplicates) and len(duplicates) == len(delivery.events)
+    outcome: r.DeliveryOutcome = "duplicate" if all_known else delivery.outcome
+    _insert_delivery(connection, delivery, body, outcome)
+    _update_subscription(connection, delivery)
+    return r.Accepted(outcome, frozenset(duplicates))
+
+
+def _insert_event(connection: apsw.Connection, delivery: r.NewDelivery, event: r.NewEvent) -> bool:
+    payload = None if event.payload is None else pack(event.payload)
+    context = None if event.context is None else event.context.decode()
+    connection.execute(
+        _EVENT,
+        (
+            event.id,
+            delivery.subscription_id or "",
+            event.event_id,
+            event.name,
+            event.at,
+            delivery.id,
+            payload,
+            context,
+        ),
+    )
+    return connection.changes() == 1
+
+
+def _insert_runs(connection: apsw.Connection, event: str, runs: Iterable[r.NewRun], at: int) -> None:
+    for run in runs:
+        connection.execute(_RUN, (run.id, run.job, event, run.version, at, run.replay_of))
+        for statement in run.statements:
+            execute(connection, statement)
+
+
+def _insert_delivery(
+    connection: apsw.Connection, delivery: r.NewDelivery, body: bytes, outcome: r.DeliveryOutcome
+) -> None:
+    trace = None if delivery.trace is None else delivery.trace.decode()
+    row = (
+        delivery.id, delivery.endpoint_id, delivery.subscription_id, delivery.received_at, outcome,
+        delivery.cause, delivery.status, delivery.method, delivery.headers.decode(), body, trace,
+    )  # fmt: skip
+    connection.execute(_DELIVERY, row)
+
+
+def _update_subscription(connection: apsw.Connection, delivery: r.NewDelivery) -> None:
+    subscription = delivery.subscription_id
+    for scope in delivery.fetches:
+        connection.execute(_FETCH, (subscription, scope, delivery.id, delivery.received_at))
+    if delivery.metadata is not None:
+        connection.execute(
+            "UPDATE subscriptions SET metadata = ? WHERE id = ?", (delivery.metadata.decode(), subscription)
+        )
+    if delivery.activates:
+        connection.execute(
+            "UPDATE subscriptions SET state = 'active', cause = '' WHERE id = ? AND state = 'pending'",
+            (subscription,),
+        )
+
+
+def execute(connection: apsw.Connection, statement: r.Statement) -> None:
+    """Execute one of the engine's statements."""
+    if isinstance(statement, r.Enqueue):
+        starts = 0 if statement.owner is None else 1
+        connection.execute(
+            _ENQUEUE, (statement.run_id, statement.due_at, statement.priority, statement.owner, starts)
+        )
+    else:
+        connection.execute("DELETE FROM queue WHERE run_id = ?", (statement.run_id,))

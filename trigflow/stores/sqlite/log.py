@@ -1,0 +1,130 @@
+"""What people look at: the request log and the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+
+from trigflow.core.runs import Place, state_of
+from trigflow.runtime import records as r
+from trigflow.stores.sqlite.database import Database, unpack
+from trigflow.stores.sqlite.runs import TASKS
+
+_DELIVERIES = (
+    "SELECT d.id, d.endpoint_id, coalesce(endpoints.source, ''), d.subscription_id, d.received_at, d.outcome, "
+    "d.cause, d.status, d.method, d.headers, d.trace, "
+    "(SELECT count(*) FROM events WHERE events.delivery_id = d.id), "
+    "(SELECT count(*) FROM events JOIN runs ON runs.event = events.id WHERE events.delivery_id = d.id) "
+    "FROM deliveries d LEFT JOIN endpoints ON endpoints.id = d.endpoint_id "
+)
+_EVENTS = "SELECT id, event_id, name, at, subscription_id, delivery_id FROM events WHERE delivery_id = ? ORDER BY id"
+_RUNS = (
+    "SELECT runs.id, runs.job, events.event_id, events.name, events.delivery_id, runs.created_at, runs.replay_of, "
+    "finishes.state, finishes.ended_at, finishes.attempts, finishes.error, "
+    "queue.due_at, queue.owner, queue.starts, queue.waits, queue.held, queue.attempts, "
+    "(SELECT error FROM attempts WHERE attempts.run_id = runs.id ORDER BY number DESC LIMIT 1) "
+    "FROM runs JOIN events ON events.id = runs.event LEFT JOIN finishes ON finishes.run_id = runs.id "
+    "LEFT JOIN queue ON queue.run_id = runs.id "
+)
+
+
+class LogRows(Database):
+    """What people look at."""
+
+    async def deliveries(
+        self, *, limit: int, before: str | None = None, outcome: str | None = None
+    ) -> Sequence[r.DeliveryRow]:
+        """Return deliveries, newest first."""
+        sql = (
+            _DELIVERIES + "WHERE (?1 IS NULL OR d.id < ?1) AND (?2 IS NULL OR d.outcome = ?2) "
+            "ORDER BY d.id DESC LIMIT ?3"
+        )
+        rows = await self.read(
+            lambda connection: connection.execute(sql, (before, outcome, limit)).fetchall()
+        )
+        return [_delivery(row) for row in rows]
+
+    async def delivery(self, delivery_id: str) -> tuple[r.DeliveryRow, bytes] | None:
+        """Return a delivery and its body."""
+
+        def work(connection: apsw.Connection) -> tuple[r.DeliveryRow, bytes] | None:
+            rows = connection.execute(_DELIVERIES + "WHERE d.id = ?", (delivery_id,)).fetchall()
+            if not rows:
+                return None
+            ((body,),) = connection.execute(
+                "SELECT body FROM deliveries WHERE id = ?", (delivery_id,)
+            ).fetchall()
+            return _delivery(rows[0]), b"" if body is None else unpack(body)
+
+        return await self.read(work)
+
+    async def events(self, delivery_id: str) -> Sequence[r.EventRow]:
+        """Return the events that a delivery brought."""
+        rows = await self.read(lambda connection: connection.execute(_EVENTS, (delivery_id,)).fetchall())
+        return [r.EventRow(*row) for row in rows]
+
+    async def payload(self, event_row: str) -> bytes | None:
+        """Return an event's JSON text."""
+        sql = (
+            "SELECT coalesce(events.payload, deliveries.body) FROM events "
+            "LEFT JOIN deliveries ON deliveries.id = events.delivery_id WHERE events.id = ?"
+        )
+        rows = await self.read(lambda connection: connection.execute(sql, (event_row,)).fetchall())
+        return unpack(rows[0][0]) if rows and rows[0][0] is not None else None
+
+    async def runs(
+        self, *, limit: int, before: str | None = None, job: str | None = None, event: str | None = None
+    ) -> Sequence[r.RunRow]:
+        """Return runs, newest first."""
+        sql = (
+            _RUNS + "WHERE (?1 IS NULL OR runs.id < ?1) AND (?2 IS NULL OR runs.job = ?2) "
+            "AND (?3 IS NULL OR runs.event = ?3) ORDER BY runs.id DESC LIMIT ?4"
+        )
+        rows = await self.read(
+            lambda connection: connection.execute(sql, (before, job, event, limit)).fetchall()
+        )
+        return [_run(row) for row in rows]
+
+    async def run(self, run_id: str) -> r.RunDetail | None:
+        """Return a run with its tasks, attempts and log."""
+
+        def work(connection: apsw.Connection) -> r.RunDetail | None:
+            rows = connection.execute(_RUNS + "WHERE runs.id = ?", (run_id,)).fetchall()
+            return _detail(connection, _run(rows[0])) if rows else None
+
+        return await self.read(work)
+
+
+def _delivery(row: tuple[object, ...]) -> r.DeliveryRow:
+    values = list(row)
+    values[9] = str(values[9]).encode()
+    values[10] = None if values[10] is None else str(values[10]).encode()
+    return r.DeliveryRow(*values)  # type: ignore[arg-type]  # columns in the order of the attributes
+
+
+def _run(row: tuple[object, ...]) -> r.RunRow:
+    (id_, job, event_id, name, delivery_id, created_at, replay_of,
+     state, ended_at, attempts, error, due_at, owner, starts, waits, held, failed, last_error) = row  # fmt: skip
+    place = None
+    if due_at is not None:
+        place = Place(due_at, owner, starts, bool(waits), bool(held))  # type: ignore[arg-type]  # as declared in the table
+    tried = attempts if attempts is not None else int(failed or 0) + int(owner is not None)  # type: ignore[call-overload]
+    return r.RunRow(
+        id_, job, state_of(state, place), event_id, name, delivery_id, created_at, ended_at, tried,  # type: ignore[arg-type]
+        error if state is not None else last_error, replay_of,  # type: ignore[arg-type]
+    )  # fmt: skip
+
+
+def _detail(connection: apsw.Connection, row: r.RunRow) -> r.RunDetail:
+    results = connection.execute("SELECT result FROM finishes WHERE run_id = ?", (row.id,)).fetchall()
+    tasks = tuple(r.KeptTask(*task) for task in connection.execute(TASKS, (row.id,)))
+    attempts = connection.execute(
+        "SELECT number, started_at, ended_at, error FROM attempts WHERE run_id = ? ORDER BY number", (row.id,)
+    )
+    tried = tuple(r.Attempt(*attempt) for attempt in attempts)
+    lines = connection.execute(
+        "SELECT at, level, message, fields FROM logs WHERE run_id = ? ORDER BY rowid", (row.id,)
+    )
+    logs = tuple(r.LogLine(*line[:3], None if line[3] is None else line[3].encode()) for line in lines)
+    return r.RunDetail(row, results[0][0] if results else None, tasks, tried, logs)

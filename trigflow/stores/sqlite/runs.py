@@ -1,0 +1,191 @@
+"""A run's progress, and the queue of the embedded engine.
+
+Every write of an attempt carries its claim's fence: a process that was frozen
+and has lost its claim changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import apsw
+
+from trigflow.runtime import records as r
+from trigflow.stores.sqlite.database import Database, unpack
+from trigflow.stores.sqlite.intake import execute
+
+_TASK = (
+    "INSERT OR REPLACE INTO tasks SELECT ?,?,?,?,?,?,?,?,? "
+    "WHERE EXISTS (SELECT 1 FROM queue WHERE run_id = ? AND fence = ?)"
+)
+_LOAD = (
+    "SELECT runs.id, runs.job, runs.created_at, runs.replay_of, events.id, events.event_id, events.name, "
+    "events.at, events.context, events.payload, deliveries.body, events.delivery_id, events.subscription_id "
+    "FROM runs JOIN events ON events.id = runs.event "
+    "LEFT JOIN deliveries ON deliveries.id = events.delivery_id WHERE runs.id = ?"
+)
+TASKS = (
+    "SELECT key, state, attempt, result, error, started_at, ended_at, retry_at FROM tasks "
+    "WHERE run_id = ? ORDER BY started_at, key"
+)
+_TAKE = (
+    "UPDATE queue SET owner = ?1, fence = fence + 1, starts = starts + 1, waits = 0 WHERE run_id IN ("
+    "SELECT run_id FROM queue WHERE owner IS NULL AND held = 0 AND due_at <= ?2 "
+    "ORDER BY due_at LIMIT ?3) RETURNING priority, due_at, run_id, fence, starts, attempts"
+)
+_TAKE_OVER = (
+    "UPDATE queue SET owner = ?1, fence = fence + 1, starts = starts + 1 WHERE owner IS NOT NULL "
+    "AND owner <> ?1 AND owner NOT IN (SELECT id FROM instances WHERE beat_at >= ?2) "
+    "RETURNING priority, due_at, run_id, fence, starts, attempts"
+)
+
+
+class RunRows(Database):
+    """Where a run's progress is kept."""
+
+    async def load(self, run_id: str) -> r.LoadedRun | None:
+        """Load what an attempt needs."""
+        return await self.read(lambda connection: _load(connection, run_id))
+
+    async def keep_task(self, claim: r.Claim, task: r.KeptTask, logs: Sequence[r.LogLine]) -> bool:
+        """Keep a task's result or failed attempt, and the lines written until then."""
+        row = (
+            claim.run_id, task.key, task.state, task.attempt, task.result, task.error,
+            task.started_at, task.ended_at, task.retry_at, claim.run_id, claim.fence,
+        )  # fmt: skip
+
+        def work(connection: apsw.Connection) -> bool:
+            connection.execute(_TASK, row)
+            if connection.changes() == 0:
+                return False
+            _insert_logs(connection, claim.run_id, logs)
+            return True
+
+        return await self.write(work)
+
+    async def finish(self, claim: r.Claim, finish: r.Finish, logs: Sequence[r.LogLine]) -> bool:
+        """End a run for good."""
+
+        def work(connection: apsw.Connection) -> bool:
+            connection.execute(
+                "DELETE FROM queue WHERE run_id = ? AND fence = ?", (claim.run_id, claim.fence)
+            )
+            if connection.changes() == 0:
+                return False
+            _insert_finish(connection, claim.run_id, finish)
+            _insert_logs(connection, claim.run_id, logs)
+            return True
+
+        return await self.write(work)
+
+    async def again(
+        self, claim: r.Claim, attempt: r.Attempt | None, logs: Sequence[r.LogLine], *, due_at: int
+    ) -> bool:
+        """Give a run back to the queue."""
+
+        def work(connection: apsw.Connection) -> bool:
+            connection.execute(
+                "UPDATE queue SET owner = NULL, due_at = ?, fence = fence + 1, waits = ?, attempts = attempts + ?, "
+                "starts = 0 WHERE run_id = ? AND fence = ?",
+                (due_at, int(attempt is None), int(attempt is not None), claim.run_id, claim.fence),
+            )
+            if connection.changes() == 0:
+                return False
+            if attempt is not None:
+                row = (claim.run_id, attempt.number, attempt.started_at, attempt.ended_at, attempt.error)
+                connection.execute("INSERT OR REPLACE INTO attempts VALUES(?,?,?,?,?)", row)
+                connection.execute(
+                    "DELETE FROM tasks WHERE run_id = ? AND state <> 'succeeded'", (claim.run_id,)
+                )
+            _insert_logs(connection, claim.run_id, logs)
+            return True
+
+        return await self.write(work)
+
+    async def cancel(self, run_id: str, statements: Sequence[r.Statement], *, at: int) -> bool:
+        """End a run that has not ended yet as cancelled."""
+
+        def work(connection: apsw.Connection) -> bool:
+            known = connection.execute(
+                "SELECT EXISTS(SELECT 1 FROM runs WHERE id = ?1) AND NOT EXISTS(SELECT 1 FROM finishes WHERE run_id = ?1)",
+                (run_id,),
+            ).fetchall()[0][0]
+            if not known:
+                return False
+            for statement in statements:
+                execute(connection, statement)
+            _insert_finish(connection, run_id, r.Finish("cancelled", None, None, at, 0))
+            return True
+
+        return await self.write(work)
+
+
+class QueueRows(Database):
+    """The embedded engine's table."""
+
+    async def take(self, owner: str, *, now: int, limit: int, alive_since: int) -> Sequence[r.Claim]:
+        """Claim due runs that nobody has, or whose owner is gone."""
+
+        def work(connection: apsw.Connection) -> list[r.Claim]:
+            rows = connection.execute(_TAKE_OVER, (owner, alive_since)).fetchall()
+            if len(rows) < limit:
+                rows += connection.execute(_TAKE, (owner, now, limit - len(rows))).fetchall()
+            rows.sort(key=lambda row: (-row[0], *row[1:3]))
+            return [r.Claim(*row[2:]) for row in rows]
+
+        return await self.write(work)
+
+    async def beat(self, owner: str, *, now: int) -> None:
+        """Say that a process lives."""
+        sql = "INSERT INTO instances VALUES(?1, ?2, ?2) ON CONFLICT(id) DO UPDATE SET beat_at = excluded.beat_at"
+        await self.write(lambda connection: connection.execute(sql, (owner, now)).fetchall())
+
+    async def leave(self, owner: str) -> None:
+        """Say that a process has ended; what it still holds is free."""
+
+        def work(connection: apsw.Connection) -> None:
+            connection.execute(
+                "UPDATE queue SET owner = NULL, fence = fence + 1, starts = starts - 1 WHERE owner = ?",
+                (owner,),
+            )
+            connection.execute("DELETE FROM instances WHERE id = ?", (owner,))
+
+        await self.write(work)
+
+    async def next_due(self) -> int | None:
+        """Tell when the next unclaimed run is due."""
+        sql = "SELECT min(due_at) FROM queue WHERE owner IS NULL AND held = 0"
+        due: int | None = await self.read(lambda connection: connection.execute(sql).fetchall()[0][0])
+        return due
+
+
+def _load(connection: apsw.Connection, run_id: str) -> r.LoadedRun | None:
+    rows = connection.execute(_LOAD, (run_id,)).fetchall()
+    if not rows:
+        return None
+    *head, context, payload, body, delivery_id, subscription_id = rows[0]
+    packed = payload if payload is not None else body
+    if packed is None:
+        return None
+    tasks = tuple(r.KeptTask(*row) for row in connection.execute(TASKS, (run_id,)))
+    return r.LoadedRun(
+        *head,
+        context=None if context is None else context.encode(),
+        text=unpack(packed),
+        delivery_id=delivery_id,
+        subscription_id=subscription_id,
+        tasks=tasks,
+    )
+
+
+def _insert_finish(connection: apsw.Connection, run_id: str, finish: r.Finish) -> None:
+    row = (run_id, finish.state, finish.result, finish.error, finish.ended_at, finish.attempts)
+    connection.execute("INSERT INTO finishes VALUES(?,?,?,?,?,?)", row)
+
+
+def _insert_logs(connection: apsw.Connection, run_id: str, logs: Sequence[r.LogLine]) -> None:
+    for line in logs:
+        fields = None if line.fields is None else line.fields.decode()
+        connection.execute(
+            "INSERT INTO logs VALUES(?,?,?,?,?)", (run_id, line.at, line.level, line.message, fields)
+        )
