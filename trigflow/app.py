@@ -12,8 +12,8 @@ import logging
 import os
 import random
 import secrets
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import ModuleType, TracebackType
 from typing import Any, Self, TypeVar
@@ -134,6 +134,27 @@ class App:
         finally:
             self._opened = None
 
+    @asynccontextmanager
+    async def inspect(self) -> AsyncIterator[Self]:
+        """Open the app without working: no run is executed here and no webhook registered by itself.
+
+        For the command line and for tests, beside a process that works.
+        """
+        opened = Opened(
+            self._jobs,
+            self.resolved().settings,
+            self._given,
+            clock=self._clock,
+            chance=self._chance,
+            works=False,
+        )
+        async with opened:
+            self._opened = opened
+            try:
+                yield self
+            finally:
+                self._opened = None
+
     async def plan(self, *, offline: bool = False, grace: timedelta = GRACE) -> Sequence[Step]:
         """Say what would have to be done at providers; changes nothing there."""
         return await self.opened.reconciler.plan(offline=offline, grace=grace)
@@ -141,6 +162,7 @@ class App:
     async def apply(self, *, grace: timedelta = GRACE) -> Sequence[Applied]:
         """Bring providers in line with what jobs want."""
         reconciler = self.opened.reconciler
+        await reconciler.ensure()
         return await reconciler.apply(await reconciler.plan(grace=grace))
 
     async def replay(self, delivery: str, *, job: str | None = None) -> Sequence[str]:

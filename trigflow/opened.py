@@ -66,8 +66,14 @@ class Opened:
         *,
         clock: Clock | None,
         chance: Callable[[], float],
+        works: bool = True,
     ) -> None:
-        """Put the parts together; nothing is opened yet."""
+        """Put the parts together; nothing is opened yet.
+
+        works: execute runs and register webhooks in the background; without it
+            the app can be looked at and told things while another process works.
+        """
+        self._works = works
         self.settings, self.jobs = settings, jobs
         self.body_limit = settings.body_limit
         self.base_url = settings.url
@@ -124,6 +130,8 @@ class Opened:
             wants_of(self.jobs), self.sources, self.store, self.clients, self.routes, self.vault, self.clock,
             self.ids, token=lambda: random_name(20), base_url=self.base_url, mark=self.mark, owner=owner,
         )  # fmt: skip
+        if not self._works:
+            return
         await self.reconciler.ensure()
         group = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)

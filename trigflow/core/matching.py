@@ -3,7 +3,7 @@
 Pure: built once from all triggers, then only read.
 
     topic --> group --> trie of paths --> value found there --> smaller group --> ...
-                \\-> always: entries that no equality singles out
+                +-> always: entries that no equality singles out
 
 Each entry waits at the value of its most selective equality. A group that is still
 large is divided again by what is left of its entries' equalities, so that cost

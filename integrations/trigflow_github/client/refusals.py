@@ -96,15 +96,20 @@ def _message(body: bytes) -> str:
         said = msgspec.json.decode(body, type=_Said)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return ""
-    listed = said.errors if isinstance(said.errors, list) else []
-    details = "; ".join(_detail(error) for error in cast("list[object]", listed))
-    return ": ".join(filter(None, [said.message, details]))
+    return ": ".join(filter(None, [said.message, _details(said.errors)]))
 
 
 @attrs.frozen
 class _Said:
     message: str = ""
     errors: object = None
+
+
+def _details(errors: object) -> str:
+    try:
+        return "; ".join(map(_detail, msgspec.convert(errors, list[object])))
+    except msgspec.ValidationError:
+        return ""
 
 
 def _detail(error: object) -> str:
