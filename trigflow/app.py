@@ -11,7 +11,6 @@ import importlib
 import logging
 import os
 import random
-import secrets
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
@@ -20,11 +19,10 @@ from typing import Any, Self, TypeVar
 
 from trigflow.core.errors import SetupError
 from trigflow.core.events import Event
-from trigflow.core.jobs import Job, Listens, Mark, Options, build_job, mark_of, trigger
+from trigflow.core.jobs import Job, Listens, Mark, build_job, mark_of, trigger
 from trigflow.core.plan import Step
 from trigflow.core.runs import Run
 from trigflow.core.settings import Resolved, resolve
-from trigflow.core.triggers import Trigger
 from trigflow.opened import Opened
 from trigflow.runtime.io import IO, SyncIO
 from trigflow.runtime.ports import Clock
@@ -245,10 +243,9 @@ def _module(name: str) -> ModuleType:
 
 def _credentials(connections: Mapping[Integration, str | Mapping[str, str]]) -> Mapping[str, Credentials]:
     found: dict[str, Credentials] = {}
-    for integration, given in connections.items():
-        if isinstance(given, str):
-            field = integration.auth[0].fields[0].name if integration.auth else "token"
-            given = {field: given}
+    for integration, told in connections.items():
+        field = integration.auth[0].fields[0].name if integration.auth else "token"
+        given = {field: told} if isinstance(told, str) else told
         if not any(given.values()):
             raise SetupError(f"connections: the credentials of {integration.id} are empty")
         found[integration.id] = Credentials(given)

@@ -1,0 +1,1 @@
+"""The paths of a delivery, a registration and a run, and the ports that they need."""

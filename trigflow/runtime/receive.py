@@ -255,7 +255,7 @@ def _call_handler(
 ) -> _Read:
     source = route.source
 
-    def call() -> tuple[Outcome, ...]:
+    def call() -> _Read:
         assert source.handle is not None  # noqa: S101 - checked when the app was built
         delivery = delivery_of(
             source, request, id=delivery_id, received_at=now, text=decoded.text, payload=decoded.payload,

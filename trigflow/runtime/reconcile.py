@@ -17,10 +17,10 @@ from datetime import timedelta
 from typing import Any
 
 import attrs
-import msgspec
 
 from trigflow.core.errors import Unauthorized
 from trigflow.core.ids import Ids
+from trigflow.core.payloads import encode_json
 from trigflow.core.plan import Identity, Known, Listed, Means, Step, Wanted, plan
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt_async
@@ -29,6 +29,7 @@ from trigflow.runtime.ports import Clock, Registry
 from trigflow.runtime.provider import Provider, listed_as, new_secret
 from trigflow.runtime.routes import AnySource, Routes
 from trigflow.runtime.vault import Vault
+from trigflow.sources.external import Registered
 
 logger = logging.getLogger("trigflow.registrations")
 GRACE = timedelta(minutes=10)  # wants of a process that is gone count this long: rolling deploys overlap
@@ -115,9 +116,7 @@ class Reconciler:
         events = (Wanted(identity, want.events) for identity, want in wanted.items())
         return plan(events, known, listed, means)
 
-    async def apply(
-        self, steps: Sequence[Step], *, respect_waits: bool = False, by_hand: str = ""
-    ) -> Sequence[Applied]:
+    async def apply(self, steps: Sequence[Step], *, respect_waits: bool = False) -> Sequence[Applied]:
         """Do the steps; one that fails does not stop the others."""
         found: list[Applied] = []
         for step in steps:
@@ -214,20 +213,18 @@ class Reconciler:
         await self._log(s, step, "done", "", started)
         return Applied(step)
 
-    async def _registered(self, s: r.Subscription, step: Step, registered: Any) -> None:
-        changed = {"data": s.data, "registered": step.desired, "lease_until": s.lease_until}
-        secret = None
-        if registered is not None:
-            changed["data"] = msgspec.json.encode(registered.data)
-            if registered.events is not None:
-                changed["registered"] = tuple(sorted(registered.events))
-            if registered.expires_at is not None:
-                changed["lease_until"] = int(registered.expires_at.timestamp() * 1000)
-            secret = registered.secret
+    async def _registered(self, s: r.Subscription, step: Step, registered: Registered[Any] | None) -> None:
         active = attrs.evolve(
-            s, state="active", cause="", failures=0, next_at=0, updated_at=self._ms(), **changed
+            s, registered=step.desired, state="active", cause="", failures=0, next_at=0, updated_at=self._ms()
         )
-        sealed = None if secret is None else self._vault.seal(secret.encode())
+        sealed = None
+        if registered is not None:
+            active = attrs.evolve(active, data=encode_json(registered.data))
+            if registered.events is not None:
+                active = attrs.evolve(active, registered=tuple(sorted(registered.events)))
+            if registered.expires_at is not None:
+                active = attrs.evolve(active, lease_until=int(registered.expires_at.timestamp() * 1000))
+            sealed = None if registered.secret is None else self._vault.seal(registered.secret.encode())
         await self._registry.save_subscription(active, sealed_key=sealed)
 
     async def _refused(self, s: r.Subscription, error: Exception, cause: str) -> None:

@@ -1,0 +1,1 @@
+"""What an integration implements or reuses; no I/O of its own."""

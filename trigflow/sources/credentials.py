@@ -47,7 +47,7 @@ class ApiKey:
 
     def __init__(
         self, env: str, *more: Field, name: str = "token", label: str = "API key", help: str = ""
-    ) -> None:  # noqa: A002
+    ) -> None:
         """Take the environment variable of the key itself, and further fields if one value is not enough."""
         self.fields = (Field(name, env, label, help), *more)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, cast
 
 import attrs
 
@@ -30,6 +30,7 @@ from trigflow.sources.verify import Verifier
 P = TypeVar("P")
 C = TypeVar("C")
 D = TypeVar("D")
+C_contra = TypeVar("C_contra", contravariant=True)
 ACCEPTED = Response(200, b"ok", (("content-type", "text/plain"),))
 
 
@@ -157,16 +158,20 @@ class Delivery(Generic[P, D]):
         return self.request.body
 
 
-class RegisterHook(Protocol[P, C, D]):
+class RegisterHook(Protocol[P, C_contra, D]):
     """Make the provider send `reg.events.desired` to `reg.url`; None: nothing changed."""
 
-    async def __call__(self, reg: Registration[P, D], client: C, /) -> Registered[D] | None: ...
+    async def __call__(self, reg: Registration[P, D], client: C_contra, /) -> Registered[D] | None:
+        """Register."""
+        ...
 
 
-class UnregisterHook(Protocol[P, C, D]):
+class UnregisterHook(Protocol[P, C_contra, D]):
     """Make the provider stop; must not fail where it has stopped already."""
 
-    async def __call__(self, reg: Registration[P, D], client: C, /) -> None: ...
+    async def __call__(self, reg: Registration[P, D], client: C_contra, /) -> None:
+        """Unregister."""
+        ...
 
 
 Handler = Callable[[Delivery[P, D]], Iterable[Outcome]]
@@ -212,6 +217,8 @@ class ExternalSource(Generic[P, C, D]):
         self.handshakes, self.account = tuple(handshakes), account
         self.decode, self.answer, self.instructions = decode, answer, instructions
         self._key = key
+        self._params_from: Callable[[bytes], P] = structure_into(cast("Any", params))
+        self._data_from: Callable[[bytes], D] = structure_into(cast("Any", data))
         self.register_hook: RegisterHook[P, C, D] | None = None
         self.unregister_hook: UnregisterHook[P, C, D] | None = None
         self.handle: Handler[P, D] | None = None
@@ -253,12 +260,11 @@ class ExternalSource(Generic[P, C, D]):
 
     def load_data(self, text: bytes | None) -> D | None:
         """Structure what was kept of a registration."""
-        return None if text is None else structure_into(self.data)(text)
+        return None if text is None else self._data_from(text)
 
     def load_params(self, text: bytes) -> P:
         """Structure kept params."""
-        params: P = structure_into(self.params)(text)
-        return params
+        return self._params_from(text)
 
     def __repr__(self) -> str:
         return f"ExternalSource({self.id!r})"

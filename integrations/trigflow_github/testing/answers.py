@@ -35,7 +35,7 @@ class Reply:
     afterwards: Callable[[], object] | None = None
 
 
-class Refused(Exception):  # noqa: N818 - an answer, not a mistake of the fake
+class Refused(Exception):
     """The request is answered with an error."""
 
     def __init__(self, reply: Reply) -> None:
