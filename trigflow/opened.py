@@ -76,7 +76,7 @@ class Opened:
         self._works = works
         self.settings, self.jobs = settings, jobs
         self.body_limit = settings.body_limit
-        self.base_url = settings.url
+        self.base_url = None if settings.url is None else settings.url.rstrip("/")
         self.clock = clock or SystemClock()
         self.integrations = _integrations(jobs)
         self.sources = _sources(jobs)
@@ -84,6 +84,7 @@ class Opened:
         self._client_of = {source.client: self._owner_of(source) for source in self.sources.values()}
         self._chance = chance
         self.problem = ""
+        self.mounted_at: str | None = None
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -194,7 +195,9 @@ class Opened:
         if self.base_url is None:
             raise SetupError("the public URL is not known; set url= or TRIGFLOW_URL")
         async with httpx.AsyncClient() as client:
-            await Prober(self._secret).check(self.base_url, self.store.store_id, client)
+            await Prober(self._secret).check(
+                self.base_url, self.store.store_id, client, lambda: self.mounted_at
+            )
 
     # --- what the intake asks for
 
@@ -279,8 +282,10 @@ def _triggers(jobs: Mapping[str, Job]) -> Iterator[Trigger[object]]:
 def _sources(jobs: Mapping[str, Job]) -> Mapping[str, AnySource]:
     found: dict[str, AnySource] = {}
     for trigger in _triggers(jobs):
-        source = trigger.source
-        if isinstance(source, ExternalSource) and found.setdefault(source.id, source) is not source:
+        if not isinstance(trigger.source, ExternalSource):
+            continue
+        source: AnySource = trigger.source
+        if found.setdefault(source.id, source) is not source:
             raise SetupError(f"two sources have the id {source.id!r}; rename one of them")
     return found
 

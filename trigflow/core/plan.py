@@ -12,7 +12,7 @@ actual   what the provider says it has   (None: it can't list, or was not asked)
         yes      registered      differs           update
         yes      registered      as wanted         none
         no       yes             -                 remove
-        no       no              ours is there     remove   (swept by our mark)
+        -        -               strays            sweep    (our mark, unknown to the store)
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ from typing import Literal, TypeAlias
 import attrs
 
 Identity: TypeAlias = tuple[str, str, str]
-Action = Literal["create", "adopt", "update", "recreate", "renew", "rotate", "remove", "none", "manual"]
+Action = Literal[
+    "create", "adopt", "update", "recreate", "renew", "rotate", "remove", "sweep", "none", "manual"
+]
 
 
 @attrs.frozen
@@ -54,9 +56,17 @@ class Actual:
 
 @attrs.frozen
 class Listed:
-    """What a provider's list says of one identity: ours, if it is there."""
+    """What a provider's list says of one identity's place.
+
+    ours: this identity's webhook, if it is there.
+    strays: how many carry our mark but belong to no row: left by a store that was
+        restored from a backup.
+    others: how many belong to other trigflow stores; they are never touched.
+    """
 
     ours: Actual | None
+    strays: int = 0
+    others: int = 0
 
 
 @attrs.frozen
@@ -69,6 +79,7 @@ class Step:
     desired: tuple[str, ...] = ()
     missing: tuple[str, ...] = ()
     orphaned: tuple[str, ...] = ()
+    others: int = 0
 
     @property
     def changes(self) -> bool:
@@ -94,15 +105,18 @@ def plan(
     """Decide what to do, in a stable order; an identity that is absent from `listed` was not asked."""
     rows = {one.identity: one for one in known}
     wants = {one.identity: one for one in wanted}
-    steps = [
-        _wanted(want, rows.get(identity), listed.get(identity), means.get(identity, Means()))
-        for identity, want in sorted(wants.items())
-    ]
-    return steps + [
-        _unwanted(row, means.get(identity, Means()))
-        for identity, row in sorted(rows.items())
-        if identity not in wants
-    ]
+    steps: list[Step] = []
+    for identity in sorted({*wants, *rows}):
+        can, found = means.get(identity, Means()), listed.get(identity)
+        if identity in wants:
+            step = _wanted(wants[identity], rows.get(identity), found, can)
+        else:
+            step = _unwanted(rows[identity], can)
+        steps.append(step if found is None else attrs.evolve(step, others=found.others))
+        if found is not None and found.strays:
+            reason = f"{found.strays} with our mark that the store does not know"
+            steps.append(Step("sweep", identity, reason))
+    return steps
 
 
 def _wanted(want: Wanted, row: Known | None, listed: Listed | None, means: Means) -> Step:

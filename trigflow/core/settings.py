@@ -16,8 +16,8 @@ PREFIX = "TRIGFLOW_"
 LARGEST_BODY = 26 * 1024 * 1024  # GitHub sends up to 25 MB (its docs on webhook payloads)
 
 
-def _setting(default: Any, help: str, *, secret: bool = False) -> Any:  # noqa: A002
-    return attrs.field(default=default, metadata={"help": help, "secret": secret})
+def _setting(default: Any, told: str, *, secret: bool = False) -> Any:
+    return attrs.field(default=default, metadata={"help": told, "secret": secret})
 
 
 @attrs.frozen(kw_only=True)
@@ -29,7 +29,7 @@ class Settings:
     secret_key: str | None = _setting(
         None, "key (or keys, separated by commas) that secrets are sealed with", secret=True
     )
-    registration: Registration = _setting(
+    registration: Registration = _setting(  # noqa: RUF009 - an attrs field
         "auto", "auto: register webhooks once the URL is reachable; manual: only `trigflow apply`"
     )
     concurrency: int = _setting(64, "runs executed at a time in a process")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import secrets
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from trigflow.core.errors import RegistrationError
@@ -20,11 +21,8 @@ def new_secret(source: AnySource) -> bytes | None:
     return secrets.token_hex(SECRET_BYTES).encode() if source.secret is Secret.GENERATED else None
 
 
-def listed_as(ours: Webhook[Any] | None, *, current_url: str) -> Listed:
-    """Say of a webhook that was found what the plan needs to know."""
-    if ours is None:
-        return Listed(None)
-    return Listed(Actual(tuple(sorted(ours.events)), ours.active, ours.url == current_url))
+# The path of any trigflow endpoint: the mark with a store's id, then the token.
+_ANY_MARK = re.compile(r"/e/[a-z2-7]{8}/[a-z2-7]{32}$")
 
 
 class Provider:
@@ -48,12 +46,40 @@ class Provider:
         data = source.load_data(subscription.data)
         self._reg: Registration[Any, Any] = Registration(url, self._params, events, secret, data, mark)
 
-    async def ours(self) -> Webhook[Any] | None:
-        """Find our webhook by its path, whatever host it was registered under."""
+    async def listed(self, tokens: Collection[str]) -> Listed:
+        """Say what is there; `tokens` are those of all endpoints that the store knows."""
+        found = await self._list()
+        ours = self._ours(found)
+        strays = sum(self._is_stray(webhook, tokens) for webhook in found)
+        others = sum(
+            self._reg.mark not in webhook.url and _ANY_MARK.search(webhook.url) is not None
+            for webhook in found
+        )
+        if ours is None:
+            return Listed(None, strays, others)
+        actual = Actual(tuple(sorted(ours.events)), ours.active, ours.url == self._reg.url)
+        return Listed(actual, strays, others)
+
+    async def sweep(self, tokens: Collection[str]) -> None:
+        """Delete what carries our mark but belongs to no row."""
+        assert self._source.api is not None  # noqa: S101 - only what was listed is swept
+        for webhook in await self._list():
+            if self._is_stray(webhook, tokens):
+                await self._source.api.delete(self._reg, webhook, self._client)
+
+    async def _list(self) -> Sequence[Webhook[Any]]:
         assert self._source.api is not None  # noqa: S101 - asked by the caller
-        path = self._reg.url[self._reg.url.index(self._reg.mark) :]
         found: Sequence[Webhook[Any]] = await self._source.api.list(self._params, self._client)
+        return found
+
+    def _ours(self, found: Sequence[Webhook[Any]]) -> Webhook[Any] | None:
+        """Find our webhook by its path, whatever host it was registered under."""
+        path = self._reg.url[self._reg.url.index(self._reg.mark) :]
         return next((webhook for webhook in found if webhook.url.endswith(path)), None)
+
+    def _is_stray(self, webhook: Webhook[Any], tokens: Collection[str]) -> bool:
+        _, marked, token = webhook.url.partition(self._reg.mark)
+        return bool(marked) and token not in tokens
 
     async def do(self, action: Action) -> Registered[Any] | None:
         """Carry out one step of a plan."""
@@ -75,7 +101,7 @@ class Provider:
         return await register(self._reg, self._client)
 
     async def _through_api(self, api: WebhookApi[Any, Any, Any], action: Action) -> Registered[Any] | None:
-        ours = await self.ours()
+        ours = self._ours(await self._list())
         if action in ("remove", "recreate") and ours is not None:
             await api.delete(self._reg, ours, self._client)
             ours = None

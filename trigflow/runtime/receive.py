@@ -1,8 +1,8 @@
 """The path of a delivery, from the socket to the commit.
 
-    token ─> route ─> handshake? ─> verify ─> decode ─> account ─> handler ─> match ─> commit ─> answer
+    token ─> route ─> handshake? ─> verify ─> decode ─> account ─> handler ─> match ─> commit ─> 2xx
       404                │            401       400                   │
-                         └> answered                                  └> raised: kept, answered 2xx, replayable
+                         └> answered                                  └> raised: kept, 2xx, replayable
 
 2xx is answered only after the commit. Nothing unverified reaches a handler,
 except a declared handshake. A handler is pure: it is called here, on the loop,
@@ -232,7 +232,8 @@ class Receiver:
     ) -> r.NewDelivery:
         return r.NewDelivery(
             id or self._ids.new("dlv"), route.endpoint.id, None if subscription is None else subscription.id,
-            int(now * 1000), outcome, cause, 200, request.method, redacted_headers(request.headers.raw), body, **more,
+            int(now * 1000), outcome, cause, 200, request.method,
+            redacted_headers(request.headers.raw), body, **more,
         )  # fmt: skip
 
 
@@ -311,7 +312,8 @@ def _answer_of(route: Route, read: _Read) -> Response:
 def _loaded(new: r.NewDelivery, event: r.NewEvent, run: r.NewRun, decoded: Decoded) -> r.LoadedRun:
     whole = event.payload is None
     return r.LoadedRun(
-        run.id, run.job, new.received_at, run.replay_of, event.id, event.event_id, event.name, event.at, event.context,
+        run.id, run.job, new.received_at, run.replay_of,
+        event.id, event.event_id, event.name, event.at, event.context,
         decoded.text if event.payload is None else event.payload, new.id, new.subscription_id or "",
         decoded=decoded.payload if whole else None,
     )  # fmt: skip

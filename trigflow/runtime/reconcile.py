@@ -12,7 +12,7 @@ Whatever crashes in between, the next run of the path finds and adopts it.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -26,7 +26,7 @@ from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.clients import Clients
 from trigflow.runtime.ports import Clock, Registry
-from trigflow.runtime.provider import Provider, listed_as, new_secret
+from trigflow.runtime.provider import Provider, new_secret
 from trigflow.runtime.routes import AnySource, Routes
 from trigflow.runtime.vault import Vault
 from trigflow.sources.external import Registered
@@ -107,10 +107,11 @@ class Reconciler:
         wanted = await self._wanted(grace)
         known = [Known(identity, s.registered, s.data is not None) for identity, (_, s) in rows.items()]
         means = {identity: self._means(identity) for identity in {*wanted, *rows}}
+        tokens = {endpoint.token for endpoint in endpoints}
         listed: dict[Identity, Listed] = {}
         for identity, (endpoint, subscription) in rows.items():
             if not offline and means[identity].automatic:
-                found = await self._listed(endpoint, subscription)
+                found = await self._listed(endpoint, subscription, tokens)
                 if found is not None:
                     listed[identity] = found
         events = (Wanted(identity, want.events) for identity, want in wanted.items())
@@ -144,13 +145,22 @@ class Reconciler:
             return Means(automatic=False, why_not=self._clients.missing(identity[2]))
         return Means(keeps_secret=source.secret.value != "returned")
 
-    async def _listed(self, endpoint: r.Endpoint, subscription: r.Subscription) -> Listed | None:
-        """Ask a provider what it has; None where it can't say."""
-        source = self._sources[subscription.source]
-        if source.api is None:
+    async def _listed(
+        self, endpoint: r.Endpoint, subscription: r.Subscription, tokens: Collection[str]
+    ) -> Listed | None:
+        """Ask a provider what it has; None where it can't say or does not answer.
+
+        One that does not answer is planned for from the store's rows alone; the
+        step then tells what is wrong, and the others are planned all the same.
+        """
+        if self._sources[subscription.source].api is None:
             return None
         provider = await self._provider(endpoint, subscription, ())
-        return listed_as(await provider.ours(), current_url=self.url_of(endpoint))
+        asked = await attempt_async(lambda: provider.listed(tokens))
+        if isinstance(asked, Raised):
+            logger.warning("%s could not be asked what it has: %s", subscription.source, asked.failure)
+            return None
+        return asked.value
 
     async def _provider(self, endpoint: r.Endpoint, s: r.Subscription, desired: tuple[str, ...]) -> Provider:
         keys = self._routes.keys_of(endpoint)
@@ -198,6 +208,8 @@ class Reconciler:
             if step.action == "remove" and s.data is None and not self._means(s.identity).automatic:
                 return None
             provider = await self._provider(endpoint, s, step.desired)
+            if step.action == "sweep":
+                return await provider.sweep({one.token for one in await self._registry.endpoints()})
             return await provider.do(step.action)
 
         called = await attempt_async(call)
@@ -206,7 +218,9 @@ class Reconciler:
             await self._refused(s, called.error, error)
             await self._log(s, step, "refused", error, started)
             return Applied(step, error)
-        if step.action == "remove":
+        if step.action == "sweep":
+            pass
+        elif step.action == "remove":
             await self._registry.remove_subscription(s.id, at=self._ms())
         else:
             await self._registered(s, step, called.value)

@@ -46,7 +46,12 @@ class ApiKey:
     kind = "api-key"
 
     def __init__(
-        self, env: str, *more: Field, name: str = "token", label: str = "API key", help: str = ""
+        self,
+        env: str,
+        *more: Field,
+        name: str = "token",
+        label: str = "API key",
+        help: str = "",  # noqa: A002 - the field's word
     ) -> None:
         """Take the environment variable of the key itself, and further fields if one value is not enough."""
         self.fields = (Field(name, env, label, help), *more)

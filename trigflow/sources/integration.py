@@ -89,8 +89,8 @@ class BoundEvent(Generic[A, T]):
     def __call__(self, *args: A.args, **kwargs: A.kwargs) -> Trigger[T]:
         """Make a trigger."""
         found = self._method.function(self._integration, *args, **kwargs)
-        params, narrowed = (found.params, found.filter) if isinstance(found, When) else (found, None)
-        return Trigger(self.specification, params, self.name, self._integration, narrowed)
+        when: When[Any] = found if isinstance(found, When) else When(found, {})
+        return Trigger(self.specification, when.params, self.name, self._integration, when.filter or None)
 
     @property
     def name(self) -> str:

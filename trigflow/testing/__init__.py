@@ -1,0 +1,6 @@
+"""For tests of jobs and integrations: ours and the user's."""
+
+from trigflow.testing.deliveries import Delivered, deliver
+from trigflow.testing.jobs import Ran, run_job
+
+__all__ = ["Delivered", "Ran", "deliver", "run_job"]

@@ -31,6 +31,7 @@ class Inside(Protocol):
 
     mark: str
     body_limit: int
+    mounted_at: str | None  # the prefix of the last request that came in; None before the first
 
     async def receive(self, token: str, request: Request) -> Response:
         """Answer a request at an endpoint."""
@@ -50,18 +51,26 @@ class Inside(Protocol):
         ...
 
 
-def local_path(scope: Scope) -> tuple[str, str]:
-    """Return mount prefix and path below it; servers and frameworks differ in what `path` holds."""
+def local_path(scope: Scope, mark: str) -> tuple[str, str]:
+    """Return mount prefix and path below it.
+
+    ASGI wants `path` whole, with `root_path` in front, as Starlette leaves it; servers and
+    frameworks that take the prefix off are understood too. Either way a path that
+    starts with the mark has none: the mark is random, so no prefix looks like it.
+    """
     root: str = scope.get("root_path", "").rstrip("/")
     path: str = scope["path"]
-    return root, path.removeprefix(root) if root else path
+    if root and not path.startswith(mark) and (path == root or path.startswith(f"{root}/")):
+        path = path[len(root) :]
+    return root, path
 
 
 async def serve_http(inside: Inside | None, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one HTTP request."""
     if inside is None:
         return await _answer(send, NOT_OPEN)
-    root, path = local_path(scope)
+    root, path = local_path(scope, inside.mark)
+    inside.mounted_at = root
     if path.startswith(inside.mark):
         return await _answer(send, await _delivery(inside, path, scope, receive))
     return await _answer(send, _other(inside, root, path))

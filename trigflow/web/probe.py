@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Callable
+from urllib.parse import urlsplit
 
 import httpx
 from itsdangerous import BadSignature, URLSafeSerializer
@@ -11,6 +13,7 @@ from trigflow.core.errors import SetupError
 
 SALT = "trigflow.probe"
 TIMEOUT = 10.0  # seconds
+OK = 200
 
 
 class Unreachable(SetupError):
@@ -26,19 +29,24 @@ class Prober:
 
     def prove(self, nonce: str, root: str, store_id: str) -> dict[str, str]:
         """Answer a probe: signed, so that nobody else can."""
-        proof = self._serializer.dumps([nonce, store_id])
-        return {"proof": proof if isinstance(proof, str) else proof.decode(), "root": root}
+        return {"proof": self._serializer.dumps([nonce, store_id]), "root": root}
 
-    async def check(self, url: str, store_id: str, client: httpx.AsyncClient) -> None:
-        """Return if a public URL leads to the app with this store; raise Unreachable that says what to mend."""
+    async def check(
+        self, url: str, store_id: str, client: httpx.AsyncClient, mounted_at: Callable[[], str | None]
+    ) -> None:
+        """Return if a public URL leads to the app with this store; raise Unreachable that says what to mend.
+
+        mounted_at: tells the mount prefix once a request has come in under it;
+            asked after the probe, which may have been that request.
+        """
         nonce = secrets.token_urlsafe(16)
         target = f"{url.rstrip('/')}/probe/{nonce}"
         try:
             answer = await client.get(target, timeout=TIMEOUT, follow_redirects=False)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             raise Unreachable(f"{url} can't be reached: {type(error).__name__} {error}".rstrip()) from error
-        if answer.status_code != httpx.codes.OK:
-            raise Unreachable(_not_ours(url, answer))
+        if answer.status_code != OK:
+            raise Unreachable(_not_ours(url, answer, mounted_at()))
         try:
             said = answer.json()
             proven = self._serializer.loads(said["proof"])
@@ -48,10 +56,26 @@ class Prober:
             raise Unreachable(f"{url} is answered by a trigflow app with another store")
 
 
-def _not_ours(url: str, answer: httpx.Response) -> str:
+def _not_ours(url: str, answer: httpx.Response, mounted_at: str | None) -> str:
     problem = f"{url} answers {answer.status_code}, but not as this app"
     if answer.is_redirect:
         return f"{problem}: it redirects to {answer.headers.get('location', '')!r}; set url to where it leads"
+    if b"trigflow: the app is not open" in answer.content:
+        return f"{problem}: the app is there but closed; open it in the host's lifespan with `async with`"
+    return f"{problem}: {_remedy(url, answer, mounted_at)}"
+
+
+def _remedy(url: str, answer: httpx.Response, mounted_at: str | None) -> str:
+    parts = urlsplit(url)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    path = parts.path.rstrip("/")
+    # A proxy may put a prefix of its own before the mount's: only the end tells.
+    if mounted_at is not None and (not path.endswith(mounted_at) if mounted_at else path):
+        where = f"under {mounted_at!r}" if mounted_at else "without a prefix"
+        return f"the app is mounted {where}; set url (TRIGFLOW_URL) to {origin + mounted_at!r}"
     if b"trigflow: no such endpoint" in answer.content:
-        return f"{problem}: the app is there, but below another path; take the last path segment out of url, or mount it there"
-    return f"{problem}: is the app mounted under another prefix? url must end with the mount prefix, such as {url.rstrip('/')}/hooks"
+        return "the app is there, but below another path; url (TRIGFLOW_URL) must end with its mount prefix"
+    return (
+        "is the app mounted under another prefix? url (TRIGFLOW_URL) must end with the mount prefix, "
+        f"such as {origin}/hooks"
+    )

@@ -1,0 +1,138 @@
+"""Delivering an event to an app as its provider would: signed, over the whole path.
+
+async with App(jobs=[triage], store="memory:", registration="manual") as app:
+delivered = await deliver(app, github.issues, example="opened")
+assert delivered.runs[0].state == "succeeded"
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import attrs
+
+from trigflow.app import App
+from trigflow.core.errors import SetupError, TrigflowError
+from trigflow.core.http import Headers, Request
+from trigflow.core.payloads import decode_json_text, encode_json
+from trigflow.core.runs import FINAL
+from trigflow.core.triggers import Trigger
+from trigflow.opened import Opened
+from trigflow.runtime import records as r
+from trigflow.runtime.routes import AnySource
+from trigflow.sources.external import ExternalSource
+from trigflow.sources.integration import BoundEvent
+from trigflow.testing.jobs import Ran, ran_of
+
+POLL = 0.005  # seconds between two looks at a run
+
+
+@attrs.frozen
+class Delivered:
+    """What became of a delivery.
+
+    outcome: accepted, duplicate, ignored, rejected, …; cause: why, if not accepted.
+    runs: every run that it started, ended. missed: why jobs did not run.
+    """
+
+    id: str
+    status: int
+    outcome: r.DeliveryOutcome
+    cause: str
+    runs: tuple[Ran, ...]
+    missed: Mapping[str, str]
+
+
+async def deliver(
+    app: App,
+    event: Trigger[Any] | BoundEvent[..., Any],
+    *,
+    example: str | None = None,
+    payload: object = None,
+    id: str | None = None,  # noqa: A002 - the provider's word
+    timeout: float = 10.0,  # noqa: ASYNC109 - seconds, of the runs
+) -> Delivered:
+    """Sign and deliver an event to an open app, and wait until the runs that it starts have ended.
+
+    example: which of the event's examples; default the typical one.
+    payload: sent instead of an example; JSON-able, or JSON text as bytes.
+    id: the provider's id of the event; the same one again is a redelivery.
+    Raises SetupError where the app does not listen to the event's source,
+    TimeoutError where a run has not ended in time.
+    """
+    specification = event.specification
+    source = specification.source
+    if not isinstance(source, ExternalSource):
+        raise SetupError(f"{event!r} does not come over HTTP")
+    text = _text(event, example) if payload is None else payload
+    body = text if isinstance(text, bytes) else encode_json(text)
+    opened = app.opened
+    token, request = await signed(opened, source, specification.name, body, id or str(uuid4()))
+    latest = await opened.store.deliveries(limit=1)
+    response = await opened.receive(token, request)
+    with anyio.fail_after(timeout):
+        return await _outcome(opened, latest[0].id if latest else "", response.status)
+
+
+def _text(event: Trigger[Any] | BoundEvent[..., Any], example: str | None) -> bytes:
+    examples = event.specification.examples()
+    name = example or next(iter(examples), None)
+    if name is None or name not in examples:
+        known = ", ".join(examples) or "none"
+        raise SetupError(f"there is no example {name!r} of {event.specification.name}; there are: {known}")
+    return examples[name].read()
+
+
+async def signed(
+    opened: Opened,
+    source: AnySource,
+    event: str,
+    body: bytes,
+    id: str,  # noqa: A002
+) -> tuple[str, Request]:
+    """Return the token of a source's endpoint, and a request as the provider would send it there."""
+    endpoint = next((e for e in await opened.store.endpoints() if e.source == source.id), None)
+    if endpoint is None:
+        raise SetupError(f"no job of this app listens to {source.id}")
+    headers = [("content-type", "application/json"), *source.sample_headers(event, body, id)]
+    url = opened.public_url(f"{opened.mark}{endpoint.token}", "")
+    request = Request("POST", url, Headers.of(headers), body)
+    keys = opened.routes.keys_of(endpoint)
+    if keys:
+        signature = source.verify.sign(request, keys[0], now=opened.clock.now())
+        request = attrs.evolve(request, headers=Headers.of([*headers, *signature]))
+    return endpoint.token, request
+
+
+async def _outcome(opened: Opened, before: str, status: int) -> Delivered:
+    row = await _logged(opened, before)
+    runs: list[Ran] = []
+    for event in await opened.store.events(row.id):
+        for run in await opened.store.runs(limit=1000, event=event.id):
+            if run.replay_of is None and row.outcome != "duplicate":
+                runs.append(await _ended(opened, run.id))
+    said: list[dict[str, str]] = [] if row.trace is None else decode_json_text(row.trace)
+    missed = {entry["job"]: entry["why"] for entry in said if "job" in entry}
+    return Delivered(row.id, status, row.outcome, row.cause, tuple(runs), missed)
+
+
+async def _logged(opened: Opened, before: str) -> r.DeliveryRow:
+    """Return the delivery after `before`: what is rejected is logged without anybody waiting for it."""
+    while True:
+        for row in await opened.store.deliveries(limit=1):
+            if row.id > before:
+                return row
+        await anyio.sleep(POLL)
+
+
+async def _ended(opened: Opened, run_id: str) -> Ran:
+    while True:
+        detail = await opened.store.run(run_id)
+        if detail is None:
+            raise TrigflowError(f"run {run_id} is gone")
+        if detail.row.state in FINAL:
+            return ran_of(detail)
+        await anyio.sleep(POLL)
