@@ -1,10 +1,11 @@
 """Mount trigflow under /hooks of a Starlette app.
 
-Run it with `uvicorn examples.mount_starlette:app`. Needs GITHUB_TOKEN and TRIGFLOW_URL, which ends with the mount prefix: https://example.com/hooks.
+Run it with `uvicorn examples.mount_starlette:app`. Needs GITHUB_TOKEN, and TRIGFLOW_URL with the mount
+prefix at its end, such as https://example.com/hooks.
 A mounted app gets no lifespan of its own: the host's opens it.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 from starlette.applications import Starlette
@@ -27,7 +28,7 @@ hooks = App(jobs=[welcome])
 
 
 @asynccontextmanager
-async def lifespan(_: Starlette) -> AsyncIterator[None]:
+async def lifespan(_: Starlette) -> AsyncGenerator[None, None]:
     async with hooks:
         yield
 

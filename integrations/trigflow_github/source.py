@@ -124,3 +124,9 @@ def handle(delivery: Delivery[Place, HookId]) -> Iterable[Event | Ignored]:
     if not name or not guid:
         return [Ignored("not-an-event")]
     return [Event(name, guid, delivery.payload)]
+
+
+@webhook.sample
+def sample(event: str, _payload: bytes, id: str) -> Sequence[tuple[str, str]]:  # noqa: A002 - the hook's word
+    """Return GitHub's own header fields of a delivery."""
+    return [("X-GitHub-Event", event), ("X-GitHub-Delivery", id)]

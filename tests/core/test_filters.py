@@ -303,6 +303,7 @@ REFUSED: list[tuple[Any, str]] = [
     ({"a": [{"b": [1]}]}, "at a.0: expected operators"),
     ({"a": [{}]}, "at a.0: expected operators"),
     ({"a": [["x"]]}, "at a.0: expected text, a number"),
+    ({"a": [[]]}, "at a.0: expected text, a number"),
     ({"a": [1], "$or": [{"b": [1]}]}, 'expected keys or operators in a mapping, not both, got {"a"'),
     ({"$or": []}, "at $or: expected a list of filters, at least one, got []"),
     ({"$and": {"a": [1]}}, "at $and: expected a list of filters"),

@@ -38,11 +38,15 @@ class Wanted:
 
 @attrs.frozen
 class Known:
-    """A webhook that the store has a row for; `finished` once a registration has succeeded."""
+    """A webhook that the store has a row for.
+
+    finished: a registration has succeeded. confirmed: a verified delivery came.
+    """
 
     identity: Identity
     registered: tuple[str, ...]
     finished: bool
+    confirmed: bool = False
 
 
 @attrs.frozen
@@ -132,8 +136,8 @@ def _wanted(want: Wanted, row: Known | None, listed: Listed | None, means: Means
 
 
 def _by_hand(want: Wanted, row: Known | None, means: Means) -> Step:
-    if row is not None and row.finished and not set(want.events) - set(row.registered):
-        return Step("none", want.identity, "registered by hand", want.events)
+    if row is not None and (row.finished or row.confirmed):
+        return Step("none", want.identity, "registered by hand; which events it sends is not known", want.events)
     return Step("manual", want.identity, means.why_not, want.events, missing=want.events)
 
 
@@ -166,7 +170,7 @@ def _differs(want: Wanted, has: tuple[str, ...], drift: str) -> Step:
 
 
 def _unwanted(row: Known, means: Means) -> Step:
-    if row.finished and not means.automatic:
+    if (row.finished or row.confirmed) and not means.automatic:
         reason = f"no job wants it; remove it at the provider ({means.why_not})"
         return Step("manual", row.identity, reason, orphaned=row.registered)
     return Step("remove", row.identity, "no job wants it", orphaned=row.registered)

@@ -98,7 +98,13 @@ class Provider:
         if action == "remove":
             return None
         assert register is not None  # noqa: S101 - else the step would be manual
-        return await register(self._reg, self._client)
+        registered: Registered[Any] | None = await register(self._reg, self._client)
+        if registered is None and self._reg.data is None:
+            raise RegistrationError(
+                f"the register hook of {self._source.id} returned None, but nothing was registered before; "
+                "return Registered(...)"
+            )
+        return registered
 
     async def _through_api(self, api: WebhookApi[Any, Any, Any], action: Action) -> Registered[Any] | None:
         ours = self._ours(await self._list())

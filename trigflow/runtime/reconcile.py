@@ -82,6 +82,10 @@ class Reconciler:
     async def ensure(self) -> None:
         """Keep this process's wants, and rows for all of them, so that deliveries can arrive."""
         await self._registry.put_wants(self._owner, self._wants, at=self._ms())
+        await self.keep_rows()
+
+    async def keep_rows(self) -> None:
+        """Keep rows for what this process wants without saying that it does: URLs and secrets are known then."""
         known = {s.identity for endpoint in await self._registry.endpoints() for s in endpoint.subscriptions}
         for want in self._wants:
             if want.identity not in known:
@@ -105,7 +109,10 @@ class Reconciler:
         endpoints = await self._registry.endpoints()
         rows = {s.identity: (endpoint, s) for endpoint in endpoints for s in endpoint.subscriptions}
         wanted = await self._wanted(grace)
-        known = [Known(identity, s.registered, s.data is not None) for identity, (_, s) in rows.items()]
+        known = [
+            Known(identity, s.registered, s.data is not None, s.state == "active")
+            for identity, (_, s) in rows.items()
+        ]
         means = {identity: self._means(identity) for identity in {*wanted, *rows}}
         tokens = {endpoint.token for endpoint in endpoints}
         listed: dict[Identity, Listed] = {}
@@ -229,8 +236,9 @@ class Reconciler:
 
     async def _registered(self, s: r.Subscription, step: Step, registered: Registered[Any] | None) -> None:
         active = attrs.evolve(
-            s, registered=step.desired, state="active", cause="", failures=0, next_at=0, updated_at=self._ms()
-        )
+            s, registered=step.desired, coverage="events", state="active", cause="", failures=0, next_at=0,
+            updated_at=self._ms(),
+        )  # fmt: skip
         sealed = None
         if registered is not None:
             active = attrs.evolve(active, data=encode_json(registered.data))

@@ -7,6 +7,7 @@ this provider does differently, as typed values and as hooks:
     register / unregister     make the provider send, stop it
       or api=WebhookApi(...)  the four plain calls, the reconciler does the rest
     handler                   what a verified delivery says. Pure
+    sample                    the header fields of an invented delivery. Pure
 """
 
 from __future__ import annotations
@@ -175,6 +176,7 @@ class UnregisterHook(Protocol[P, C_contra, D]):
 
 
 Handler = Callable[[Delivery[P, D]], Iterable[Outcome]]
+Sampler = Callable[[str, bytes, str], Sequence[tuple[str, str]]]
 
 
 def _one(_: object) -> str:
@@ -222,6 +224,7 @@ class ExternalSource(Generic[P, C, D]):
         self.register_hook: RegisterHook[P, C, D] | None = None
         self.unregister_hook: UnregisterHook[P, C, D] | None = None
         self.handle: Handler[P, D] | None = None
+        self.sampler: Sampler | None = None
 
     def register(self, hook: RegisterHook[P, C, D]) -> RegisterHook[P, C, D]:
         """Declare what makes the provider send."""
@@ -237,6 +240,18 @@ class ExternalSource(Generic[P, C, D]):
         """Declare what a verified delivery says."""
         self.handle = function
         return function
+
+    def sample(self, function: Sampler) -> Sampler:
+        """Declare the header fields, beside the signature, of a delivery that is sent to try an app.
+
+        It is called with the event's name as received, the body and an id for the delivery.
+        """
+        self.sampler = function
+        return function
+
+    def sample_headers(self, event: str, payload: bytes, id: str) -> Sequence[tuple[str, str]]:  # noqa: A002
+        """Return what `sample` declared for an event; nothing where the provider sends no such fields."""
+        return () if self.sampler is None else self.sampler(event, payload, id)
 
     def key_of(self, params: Any) -> str:
         """Name the webhook that these params need; SetupError where they name none."""

@@ -92,9 +92,21 @@ async def signed(
     event: str,
     body: bytes,
     id: str,  # noqa: A002
+    *,
+    key: str | None = None,
 ) -> tuple[str, Request]:
-    """Return the token of a source's endpoint, and a request as the provider would send it there."""
-    endpoint = next((e for e in await opened.store.endpoints() if e.source == source.id), None)
+    """Return the token of a source's endpoint, and a request as the provider would send it there.
+
+    key: of the subscription whose endpoint is meant, where the source has several.
+    """
+    endpoint = next(
+        (
+            e
+            for e in await opened.store.endpoints()
+            if e.source == source.id and key in (None, *(s.key for s in e.subscriptions))
+        ),
+        None,
+    )
     if endpoint is None:
         raise SetupError(f"no job of this app listens to {source.id}")
     headers = [("content-type", "application/json"), *source.sample_headers(event, body, id)]

@@ -31,7 +31,7 @@ class Inside(Protocol):
 
     mark: str
     body_limit: int
-    mounted_at: str | None  # the prefix of the last request that came in; None before the first
+    mounted_at: str | None  # the mount prefix that requests came in under; None before the first
 
     async def receive(self, token: str, request: Request) -> Response:
         """Answer a request at an endpoint."""
@@ -51,29 +51,37 @@ class Inside(Protocol):
         ...
 
 
-def local_path(scope: Scope, mark: str) -> tuple[str, str]:
-    """Return mount prefix and path below it.
+def local_path(scope: Scope, mark: str) -> str:
+    """Return the path below the mount prefix, without a slash at its end.
 
-    ASGI wants `path` whole, with `root_path` in front, as Starlette leaves it; servers and
-    frameworks that take the prefix off are understood too. Either way a path that
-    starts with the mark has none: the mark is random, so no prefix looks like it.
+    ASGI wants `path` whole, with `root_path` in front, as Starlette leaves it; hosts that take
+    the prefix off, or add a slash at the end as Litestar does, are understood too. A path that
+    starts with the mark has no prefix: the mark is random, so no prefix looks like it.
     """
+    path: str = scope["path"].rstrip("/")
     root: str = scope.get("root_path", "").rstrip("/")
-    path: str = scope["path"]
-    if root and not path.startswith(mark) and (path == root or path.startswith(f"{root}/")):
-        path = path[len(root) :]
-    return root, path
+    if root and not path.startswith(mark) and path.startswith(root):
+        return path[len(root) :]
+    return path
+
+
+def mount_prefix(scope: Scope, path: str) -> str:
+    """Return what stands in front of the local path, also where the host took it off without saying so."""
+    root: str = scope.get("root_path", "").rstrip("/")
+    raw = scope.get("raw_path", b"").decode("latin-1").rstrip("/")
+    return root or (raw.removesuffix(path) if raw.endswith(path) else "")
 
 
 async def serve_http(inside: Inside | None, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one HTTP request."""
     if inside is None:
         return await _answer(send, NOT_OPEN)
-    root, path = local_path(scope, inside.mark)
-    inside.mounted_at = root
+    path = local_path(scope, inside.mark)
+    if inside.mounted_at is None or not path.startswith(inside.mark):
+        inside.mounted_at = mount_prefix(scope, path)
     if path.startswith(inside.mark):
         return await _answer(send, await _delivery(inside, path, scope, receive))
-    return await _answer(send, _other(inside, root, path))
+    return await _answer(send, _other(inside, path))
 
 
 async def _delivery(inside: Inside, path: str, scope: Scope, receive: Receive) -> Response:
@@ -108,9 +116,9 @@ async def _body(scope: Scope, receive: Receive, limit: int) -> bytes | Response:
     return b"".join(parts)
 
 
-def _other(inside: Inside, root: str, path: str) -> Response:
+def _other(inside: Inside, path: str) -> Response:
     if path.startswith("/probe/"):
-        return _json(inside.prove(path.removeprefix("/probe/")[:64], root))
+        return _json(inside.prove(path.removeprefix("/probe/")[:64], inside.mounted_at or ""))
     if path == "/healthz":
         return _json({"status": "ok"}) if inside.healthy else _json({"status": "not executing runs"}, 503)
     return NOT_FOUND

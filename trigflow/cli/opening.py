@@ -1,0 +1,65 @@
+"""The options that many commands share, and opening what they name without working in it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter
+
+from trigflow.app import App
+from trigflow.cli.targets import load
+from trigflow.core.errors import SetupError
+from trigflow.opened import MEMORY, random_name
+from trigflow.runtime.ports import Store
+from trigflow.stores.sqlite import SqliteStore
+
+TargetName: TypeAlias = Annotated[
+    str | None, Parameter(help="module:app, file.py or file.py:app. Without it: the app in this folder.")
+]
+StorePath: TypeAlias = Annotated[
+    str | None, Parameter(name="--store", help="Path of the SQLite file, instead of the app's setting.")
+]
+PublicUrl: TypeAlias = Annotated[
+    str | None, Parameter(name="--url", help="Public URL, instead of the app's setting.")
+]
+AsJson: TypeAlias = Annotated[
+    bool, Parameter(name="--json", negative="", help="Print JSON with stable keys, for programs.")
+]
+Limit: TypeAlias = Annotated[int, Parameter(help="How many are shown, newest first.")]
+
+
+def set_up(target: str | None, store: str | None, url: str | None = None) -> App:
+    """Load an app and give it the settings of the command line."""
+    app = load(target)
+    app.override(store=store, url=url)
+    return app
+
+
+@asynccontextmanager
+async def inspected(target: str | None, store: str | None, url: str | None = None) -> AsyncIterator[App]:
+    """Open an app that another process may be serving: nothing is executed or registered here."""
+    app = set_up(target, store, url)
+    _refuse_memory(app.resolved().settings.store)
+    async with app.inspect():
+        yield app
+
+
+@asynccontextmanager
+async def looked_into(target: str | None, store: str | None) -> AsyncIterator[Store]:
+    """Open the store alone; where it is named, the app is not even imported."""
+    path = store or set_up(target, None).resolved().settings.store
+    _refuse_memory(path)
+    if not Path(path).exists():
+        raise SetupError(f"there is no store {path!r} yet; start the app, or name its store with --store")
+    async with SqliteStore(path, store_id=lambda: random_name(5)) as opened:
+        yield opened
+
+
+def _refuse_memory(path: str) -> None:
+    if path == MEMORY:
+        raise SetupError(
+            "the app keeps everything in memory, where only its own process can look; set another store"
+        )

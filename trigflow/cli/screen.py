@@ -1,0 +1,108 @@
+"""What a person or a program reads: text without a terminal's control characters, tables, JSON.
+
+Requests that nobody has verified are shown too. What strangers wrote is never
+taken for markup, nor sent to a terminal as it is: it could move the cursor,
+change the title or hide lines.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+NOT_A_TERMINAL = 200  # columns; wide enough that `grep` finds ids in one piece
+STYLES: Mapping[str, str] = {
+    "accepted": "green", "succeeded": "green", "active": "green", "done": "green",
+    "duplicate": "yellow", "ignored": "yellow", "skipped": "yellow", "pending": "yellow", "waiting": "yellow",
+    "rejected": "red", "failed": "red", "failing": "red", "cancelled": "magenta",
+}  # fmt: skip
+
+
+def safe(text: object) -> str:
+    """Return text that only shows; control characters are written as escapes, line ends are kept."""
+    return "".join(
+        char if char.isprintable() or char == "\n" else char.encode("unicode_escape").decode()
+        for char in str(text)
+    )
+
+
+def styled(text: object, style: str = "") -> Text:
+    """Make text for the screen; without a style, words such as `failed` have their own."""
+    return Text(safe(text), style=style or STYLES.get(str(text), ""))
+
+
+def console() -> Console:
+    """Make a console for standard output as it is now."""
+    width = None if sys.stdout.isatty() else NOT_A_TERMINAL
+    return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=True)
+
+
+def say(*parts: Text | str) -> None:
+    """Print a line."""
+    line = Text()
+    for part in parts:
+        line.append_text(part if isinstance(part, Text) else Text(safe(part)))
+    console().print(line)
+
+
+def warn(text: str) -> None:
+    """Print a line beside the output."""
+    print(f"trigflow: {safe(text)}", file=sys.stderr)
+
+
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
+    """Print rows, or one line where there are none."""
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    for row in rows:
+        table.add_row(*(cell if isinstance(cell, Text) else styled(cell) for cell in row))
+    if table.row_count:
+        console().print(table, soft_wrap=False)
+    else:
+        say(empty)
+
+
+def show_fields(fields: Mapping[str, object]) -> None:
+    """Print names and values below each other; what is empty is left out."""
+    shown = {name: value for name, value in fields.items() if value not in (None, "")}
+    width = max(map(len, shown), default=0)
+    for name, value in shown.items():
+        say(
+            styled(f"{name:<{width}}  ", "dim"),
+            *([value] if isinstance(value, Text) else [styled(value)]),
+        )
+
+
+def show_json(value: object) -> None:
+    """Print JSON for programs; only ASCII, which no terminal takes for a command."""
+    print(json.dumps(value, indent=2, default=str))
+
+
+def moment(milliseconds: int | None) -> str | None:
+    """Return unix milliseconds as ISO 8601 in UTC."""
+    if milliseconds is None:
+        return None
+    return (
+        datetime.fromtimestamp(milliseconds / 1000, UTC)
+        .isoformat(timespec="milliseconds")
+        .replace("+00:00", "Z")
+    )
+
+
+def clock_time(milliseconds: int | None) -> str:
+    """Return unix milliseconds as a person reads it, in this machine's zone."""
+    if milliseconds is None:
+        return ""
+    return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def parsed(text: bytes | None) -> Any:
+    """Return kept JSON as values; None where there is none."""
+    return None if text is None else json.loads(text)
