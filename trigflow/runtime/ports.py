@@ -88,6 +88,10 @@ class Queue(Protocol):
         """Say that a process has ended; what it still holds is free."""
         ...
 
+    async def holds(self, claim: r.Claim) -> bool:
+        """Tell whether a claim is still good."""
+        ...
+
     async def next_due(self) -> int | None:
         """Tell when the next unclaimed run is due."""
         ...
@@ -105,7 +109,7 @@ class Registry(Protocol):
         ...
 
     async def create_subscription(self, endpoint: r.Endpoint, subscription: r.Subscription) -> r.Subscription:
-        """Keep a subscription with its endpoint, unless one of the same identity exists; return the kept one."""
+        """Keep a subscription with its endpoint, unless one of the same identity is kept; return that one."""
         ...
 
     async def save_subscription(

@@ -55,6 +55,7 @@ class Claim:
     fence: int = 0
     starts: int = 1
     attempts: int = 0
+    priority: int = 0
 
 
 # --- intake

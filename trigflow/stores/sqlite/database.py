@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 import anyio
 import apsw
-import lz4.block
 
 from trigflow.core.errors import StoreUnavailable, StoreUnusable
-from trigflow.stores.sqlite.schema import prepare
+from trigflow.stores.sqlite.alone import Presence
+from trigflow.stores.sqlite.connection import Connection, connect
+from trigflow.stores.sqlite.schema import check, prepare
 from trigflow.stores.sqlite.writer import Writer, translated
 
 T = TypeVar("T")
 # Older ones can damage a WAL that several connections reset (SQLite 3.51.3's notes).
 OLDEST_SQLITE = 3_051_003
-BUSY_MS = 5_000
 READERS = 4
+# Without stubs of its own; what it takes and gives is said here once.
+_lz4: Any = importlib.import_module("lz4.block")
+_compress: Callable[[bytes], bytes] = _lz4.compress
+_decompress: Callable[[bytes], bytes] = _lz4.decompress
 
 
 class Database:
@@ -34,15 +40,16 @@ class Database:
         self.path = Path(path)
         self._mint = store_id
         self._store_id: str | None = None
+        self._presence = Presence(self.path)
         self._writer: Writer | None = None
-        self._idle: list[apsw.Connection] = []
+        self._idle: list[Connection] = []
         self._limiter: anyio.CapacityLimiter | None = None
 
     @property
     def store_id(self) -> str:
         """The random name minted with the store."""
         if self._store_id is None:
-            raise StoreUnavailable("the store is not open; use it inside `async with app`")
+            raise _closed()
         return self._store_id
 
     async def __aenter__(self) -> Self:
@@ -59,22 +66,24 @@ class Database:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
         writer, self._writer = self._writer, None
-        if writer is not None:
-            await writer.close()
+        # Readers first: the last connection to close tidies the WAL away, and readers may not write.
         while self._idle:
             self._idle.pop().close()
+        if writer is not None:
+            await writer.close()
+        self._presence.leave()
         self._store_id = None
 
-    def _open(self) -> apsw.Connection:
+    def _open(self) -> Connection:
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            connection = apsw.Connection(str(self.path))
-            connection.set_busy_timeout(BUSY_MS)
-            connection.pragma("journal_mode", "wal")
-            connection.pragma("synchronous", "full")
-            connection.pragma("wal_autocheckpoint", 400)
-            connection.pragma("temp_store", "memory")
-            self._store_id = prepare(connection, store_id=self._mint())
+            connection = connect(self.path)
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                self._presence.leave()
+                raise
         except apsw.NotADBError as error:
             raise StoreUnusable(f"{self.path} is not a SQLite database; choose another path") from error
         except apsw.CorruptError as error:
@@ -84,44 +93,71 @@ class Database:
             raise StoreUnavailable(f"{self.path}: {told}") from error
         return connection
 
-    async def write(self, work: Callable[[apsw.Connection], T]) -> T:
+    def _prepare(self, connection: Connection) -> None:
+        check(connection)  # before anything that would change another program's file
+        connection.pragma("journal_mode", "wal")
+        connection.pragma("synchronous", "full")
+        connection.pragma("wal_autocheckpoint", 400)
+        connection.pragma("temp_store", "memory")
+        self._store_id = prepare(connection, store_id=self._mint())
+        # Whoever is written down as alive while nobody is was killed: its runs are free at once.
+        self._presence.enter(lambda: _forget_instances(connection))
+
+    async def write(self, work: Callable[[Connection], T]) -> T:
         """Do work in a write transaction that others may share; see Writer.run."""
         if self._writer is None:
-            raise StoreUnavailable("the store is not open; use it inside `async with app`")
+            raise _closed()
         return await self._writer.run(work)
 
-    def post(self, work: Callable[[apsw.Connection], object]) -> None:
-        """Do work that nobody waits for."""
+    def post(self, work: Callable[[Connection], object]) -> None:
+        """Do work that nobody waits for, if the store is open."""
         if self._writer is not None:
-            self._writer.post(work)
+            with suppress(StoreUnavailable):
+                self._writer.post(work)
 
-    async def read(self, work: Callable[[apsw.Connection], T]) -> T:
+    async def read(self, work: Callable[[Connection], T]) -> T:
         """Do work on a connection that only reads, in a thread."""
         if self._writer is None or self._limiter is None:
-            raise StoreUnavailable("the store is not open; use it inside `async with app`")
+            raise _closed()
         return await anyio.to_thread.run_sync(self._read, work, limiter=self._limiter)
 
-    def _read(self, work: Callable[[apsw.Connection], T]) -> T:
+    def _read(self, work: Callable[[Connection], T]) -> T:
+        connection: Connection | None = None
         try:
-            connection = self._idle.pop()
-        except IndexError:
-            connection = apsw.Connection(str(self.path), flags=apsw.SQLITE_OPEN_READONLY)
-            connection.set_busy_timeout(BUSY_MS)
-        try:
+            connection = self._reader()
             return work(connection)
         except apsw.Error as error:
             raise translated(error) from error
         finally:
+            if connection is not None:
+                self._give_back(connection)
+
+    def _reader(self) -> Connection:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            return connect(self.path, readonly=True)
+
+    def _give_back(self, connection: Connection) -> None:
+        if self._writer is None:
+            connection.close()
+        else:
             self._idle.append(connection)
+
+
+def _closed() -> StoreUnavailable:
+    return StoreUnavailable("the store is not open; use it inside `async with app`")
+
+
+def _forget_instances(connection: Connection) -> None:
+    connection.execute("DELETE FROM instances")
 
 
 def pack(body: bytes) -> bytes:
     """Compress a body for the store."""
-    packed: bytes = lz4.block.compress(body)
-    return packed
+    return _compress(body)
 
 
 def unpack(packed: bytes) -> bytes:
     """Return what `pack` was given."""
-    body: bytes = lz4.block.decompress(packed)
-    return body
+    return _decompress(packed)

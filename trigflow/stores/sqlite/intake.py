@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-import apsw
-
 from trigflow.runtime import records as r
+from trigflow.stores.sqlite.connection import Connection
 from trigflow.stores.sqlite.database import Database, pack
 
 _EVENT = "INSERT OR IGNORE INTO events VALUES(?,?,?,?,?,?,?,?)"
@@ -32,7 +31,7 @@ class IntakeRows(Database):
     async def replay(self, event_row: str, run: r.NewRun, *, at: int) -> bool:
         """Start a run for a kept event."""
 
-        def work(connection: apsw.Connection) -> bool:
+        def work(connection: Connection) -> bool:
             if not connection.execute("SELECT 1 FROM events WHERE id = ?", (event_row,)).fetchall():
                 return False
             _insert_runs(connection, event_row, (run,), at)
@@ -41,7 +40,7 @@ class IntakeRows(Database):
         return await self.write(work)
 
 
-def _accept(connection: apsw.Connection, delivery: r.NewDelivery, body: bytes) -> r.Accepted:
+def _accept(connection: Connection, delivery: r.NewDelivery, body: bytes) -> r.Accepted:
     duplicates: set[int] = set()
     for number, event in enumerate(delivery.events):
         if _insert_event(connection, delivery, event):
@@ -55,7 +54,7 @@ def _accept(connection: apsw.Connection, delivery: r.NewDelivery, body: bytes) -
     return r.Accepted(outcome, frozenset(duplicates))
 
 
-def _insert_event(connection: apsw.Connection, delivery: r.NewDelivery, event: r.NewEvent) -> bool:
+def _insert_event(connection: Connection, delivery: r.NewDelivery, event: r.NewEvent) -> bool:
     payload = None if event.payload is None else pack(event.payload)
     context = None if event.context is None else event.context.decode()
     connection.execute(
@@ -74,7 +73,7 @@ def _insert_event(connection: apsw.Connection, delivery: r.NewDelivery, event: r
     return connection.changes() == 1
 
 
-def _insert_runs(connection: apsw.Connection, event: str, runs: Iterable[r.NewRun], at: int) -> None:
+def _insert_runs(connection: Connection, event: str, runs: Iterable[r.NewRun], at: int) -> None:
     for run in runs:
         connection.execute(_RUN, (run.id, run.job, event, run.version, at, run.replay_of))
         for statement in run.statements:
@@ -82,7 +81,7 @@ def _insert_runs(connection: apsw.Connection, event: str, runs: Iterable[r.NewRu
 
 
 def _insert_delivery(
-    connection: apsw.Connection, delivery: r.NewDelivery, body: bytes, outcome: r.DeliveryOutcome
+    connection: Connection, delivery: r.NewDelivery, body: bytes, outcome: r.DeliveryOutcome
 ) -> None:
     trace = None if delivery.trace is None else delivery.trace.decode()
     row = (
@@ -92,7 +91,7 @@ def _insert_delivery(
     connection.execute(_DELIVERY, row)
 
 
-def _update_subscription(connection: apsw.Connection, delivery: r.NewDelivery) -> None:
+def _update_subscription(connection: Connection, delivery: r.NewDelivery) -> None:
     subscription = delivery.subscription_id
     for scope in delivery.fetches:
         connection.execute(_FETCH, (subscription, scope, delivery.id, delivery.received_at))
@@ -107,7 +106,7 @@ def _update_subscription(connection: apsw.Connection, delivery: r.NewDelivery) -
         )
 
 
-def execute(connection: apsw.Connection, statement: r.Statement) -> None:
+def execute(connection: Connection, statement: r.Statement) -> None:
     """Execute one of the engine's statements."""
     if isinstance(statement, r.Enqueue):
         starts = 0 if statement.owner is None else 1

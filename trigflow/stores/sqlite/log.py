@@ -4,24 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import apsw
-
 from trigflow.core.runs import Place, state_of
 from trigflow.runtime import records as r
+from trigflow.stores.sqlite.connection import Connection, Row
 from trigflow.stores.sqlite.database import Database, unpack
 from trigflow.stores.sqlite.runs import TASKS
 
 _DELIVERIES = (
-    "SELECT d.id, d.endpoint_id, coalesce(endpoints.source, ''), d.subscription_id, d.received_at, d.outcome, "
-    "d.cause, d.status, d.method, d.headers, d.trace, "
+    "SELECT d.id, d.endpoint_id, coalesce(endpoints.source, ''), d.subscription_id, d.received_at, "
+    "d.outcome, d.cause, d.status, d.method, d.headers, d.trace, "
     "(SELECT count(*) FROM events WHERE events.delivery_id = d.id), "
     "(SELECT count(*) FROM events JOIN runs ON runs.event = events.id WHERE events.delivery_id = d.id) "
     "FROM deliveries d LEFT JOIN endpoints ON endpoints.id = d.endpoint_id "
 )
-_EVENTS = "SELECT id, event_id, name, at, subscription_id, delivery_id FROM events WHERE delivery_id = ? ORDER BY id"
+_EVENTS = (
+    "SELECT id, event_id, name, at, subscription_id, delivery_id FROM events "
+    "WHERE delivery_id = ? ORDER BY id"
+)
 _RUNS = (
-    "SELECT runs.id, runs.job, events.event_id, events.name, events.delivery_id, runs.created_at, runs.replay_of, "
-    "finishes.state, finishes.ended_at, finishes.attempts, finishes.error, "
+    "SELECT runs.id, runs.job, events.event_id, events.name, events.delivery_id, runs.created_at, "
+    "runs.replay_of, finishes.state, finishes.ended_at, finishes.attempts, finishes.error, "
     "queue.due_at, queue.owner, queue.starts, queue.waits, queue.held, queue.attempts, "
     "(SELECT error FROM attempts WHERE attempts.run_id = runs.id ORDER BY number DESC LIMIT 1) "
     "FROM runs JOIN events ON events.id = runs.event LEFT JOIN finishes ON finishes.run_id = runs.id "
@@ -48,7 +50,7 @@ class LogRows(Database):
     async def delivery(self, delivery_id: str) -> tuple[r.DeliveryRow, bytes] | None:
         """Return a delivery and its body."""
 
-        def work(connection: apsw.Connection) -> tuple[r.DeliveryRow, bytes] | None:
+        def work(connection: Connection) -> tuple[r.DeliveryRow, bytes] | None:
             rows = connection.execute(_DELIVERIES + "WHERE d.id = ?", (delivery_id,)).fetchall()
             if not rows:
                 return None
@@ -89,34 +91,34 @@ class LogRows(Database):
     async def run(self, run_id: str) -> r.RunDetail | None:
         """Return a run with its tasks, attempts and log."""
 
-        def work(connection: apsw.Connection) -> r.RunDetail | None:
+        def work(connection: Connection) -> r.RunDetail | None:
             rows = connection.execute(_RUNS + "WHERE runs.id = ?", (run_id,)).fetchall()
             return _detail(connection, _run(rows[0])) if rows else None
 
         return await self.read(work)
 
 
-def _delivery(row: tuple[object, ...]) -> r.DeliveryRow:
-    values = list(row)
-    values[9] = str(values[9]).encode()
-    values[10] = None if values[10] is None else str(values[10]).encode()
-    return r.DeliveryRow(*values)  # type: ignore[arg-type]  # columns in the order of the attributes
-
-
-def _run(row: tuple[object, ...]) -> r.RunRow:
-    (id_, job, event_id, name, delivery_id, created_at, replay_of,
-     state, ended_at, attempts, error, due_at, owner, starts, waits, held, failed, last_error) = row  # fmt: skip
-    place = None
-    if due_at is not None:
-        place = Place(due_at, owner, starts, bool(waits), bool(held))  # type: ignore[arg-type]  # as declared in the table
-    tried = attempts if attempts is not None else int(failed or 0) + int(owner is not None)  # type: ignore[call-overload]
-    return r.RunRow(
-        id_, job, state_of(state, place), event_id, name, delivery_id, created_at, ended_at, tried,  # type: ignore[arg-type]
-        error if state is not None else last_error, replay_of,  # type: ignore[arg-type]
+def _delivery(row: Row) -> r.DeliveryRow:
+    (id_, endpoint_id, source, subscription_id, received_at, outcome, cause, status, method, headers, trace,
+     events, runs) = row  # fmt: skip
+    return r.DeliveryRow(
+        id_, endpoint_id, source, subscription_id, received_at, outcome, cause, status, method,
+        headers.encode(), _encoded(trace), events, runs,
     )  # fmt: skip
 
 
-def _detail(connection: apsw.Connection, row: r.RunRow) -> r.RunDetail:
+def _run(row: Row) -> r.RunRow:
+    (id_, job, event_id, name, delivery_id, created_at, replay_of, finished, ended_at, attempts, error,
+     due_at, owner, starts, waits, held, failed, last_error) = row  # fmt: skip
+    place = None if due_at is None else Place(due_at, owner, starts, bool(waits), bool(held))
+    tried = attempts if finished else (failed or 0) + (owner is not None)
+    return r.RunRow(
+        id_, job, state_of(finished, place), event_id, name, delivery_id, created_at, ended_at, tried,
+        error if finished else last_error, replay_of,
+    )  # fmt: skip
+
+
+def _detail(connection: Connection, row: r.RunRow) -> r.RunDetail:
     results = connection.execute("SELECT result FROM finishes WHERE run_id = ?", (row.id,)).fetchall()
     tasks = tuple(r.KeptTask(*task) for task in connection.execute(TASKS, (row.id,)))
     attempts = connection.execute(
@@ -126,5 +128,9 @@ def _detail(connection: apsw.Connection, row: r.RunRow) -> r.RunDetail:
     lines = connection.execute(
         "SELECT at, level, message, fields FROM logs WHERE run_id = ? ORDER BY rowid", (row.id,)
     )
-    logs = tuple(r.LogLine(*line[:3], None if line[3] is None else line[3].encode()) for line in lines)
+    logs = tuple(r.LogLine(at, level, message, _encoded(fields)) for at, level, message, fields in lines)
     return r.RunDetail(row, results[0][0] if results else None, tasks, tried, logs)
+
+
+def _encoded(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()

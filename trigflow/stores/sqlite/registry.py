@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import apsw
 import msgspec
 
 from trigflow.runtime import records as r
+from trigflow.stores.sqlite.connection import Connection, Row, Value
 from trigflow.stores.sqlite.database import Database
 
 _COLUMNS = (
     "id, endpoint_id, source, key, connection, params, data, registered, coverage, state, cause, account, "
     "metadata, lease_until, failures, next_at, created_at, updated_at"
 )
-_INSERT = f"INSERT INTO subscriptions({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"  # noqa: S608 - constants
+_INSERT = f"INSERT INTO subscriptions({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
 _UPDATE = (
-    "UPDATE subscriptions SET params = ?, data = ?, registered = ?, coverage = ?, state = ?, cause = ?, account = ?, "
-    "lease_until = ?, failures = ?, next_at = ?, updated_at = ? WHERE id = ?"
+    "UPDATE subscriptions SET params = ?, data = ?, registered = ?, coverage = ?, state = ?, cause = ?, "
+    "account = ?, lease_until = ?, failures = ?, next_at = ?, updated_at = ? WHERE id = ?"
 )
 _ENDPOINT = "SELECT id, token, source, state, facts FROM endpoints"
 _WANT = "INSERT OR REPLACE INTO wants VALUES(?,?,?,?,?,?,?)"
@@ -42,7 +42,7 @@ class RegistryRows(Database):
     async def create_subscription(self, endpoint: r.Endpoint, subscription: r.Subscription) -> r.Subscription:
         """Keep a subscription with its endpoint, unless one of the same identity exists."""
 
-        def work(connection: apsw.Connection) -> r.Subscription:
+        def work(connection: Connection) -> r.Subscription:
             kept = _subscriptions(
                 connection,
                 "WHERE source = ? AND key = ? AND connection = ? AND state <> 'removed'",
@@ -61,11 +61,11 @@ class RegistryRows(Database):
     ) -> None:
         """Replace a subscription's row; with a key, make that the endpoint's current one."""
 
-        def work(connection: apsw.Connection) -> None:
+        def work(connection: Connection) -> None:
             s = subscription
             row = (
-                s.params.decode(), _text(s.data), _names(s.registered), s.coverage, s.state, s.cause, s.account,
-                s.lease_until, s.failures, s.next_at, s.updated_at, s.id,
+                s.params.decode(), _text(s.data), _names(s.registered), s.coverage, s.state, s.cause,
+                s.account, s.lease_until, s.failures, s.next_at, s.updated_at, s.id,
             )  # fmt: skip
             connection.execute(_UPDATE, row)
             if sealed_key is not None:
@@ -81,7 +81,7 @@ class RegistryRows(Database):
     async def capture_key(self, endpoint_id: str, sealed: bytes, *, at: int) -> bool:
         """Keep a key that arrived in a handshake, once and only while pending."""
 
-        def work(connection: apsw.Connection) -> bool:
+        def work(connection: Connection) -> bool:
             connection.execute(
                 "INSERT INTO keys SELECT ?1, 1, ?2, ?3, NULL "
                 "WHERE EXISTS(SELECT 1 FROM endpoints WHERE id = ?1 AND state = 'pending') "
@@ -95,15 +95,15 @@ class RegistryRows(Database):
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
         """Mark a subscription removed, and its endpoint if it was the last."""
 
-        def work(connection: apsw.Connection) -> None:
+        def work(connection: Connection) -> None:
             connection.execute(
                 "UPDATE subscriptions SET state = 'removed', updated_at = ? WHERE id = ?",
                 (at, subscription_id),
             )
             connection.execute(
                 "UPDATE endpoints SET state = 'removed', removed_at = ?1 WHERE id = "
-                "(SELECT endpoint_id FROM subscriptions WHERE id = ?2) AND NOT EXISTS (SELECT 1 FROM subscriptions "
-                "WHERE endpoint_id = endpoints.id AND state <> 'removed')",
+                "(SELECT endpoint_id FROM subscriptions WHERE id = ?2) "
+                "AND NOT EXISTS (SELECT 1 FROM subscriptions WHERE endpoint_id = endpoints.id AND state <> 'removed')",
                 (at, subscription_id),
             )
 
@@ -112,7 +112,7 @@ class RegistryRows(Database):
     async def claim_subscription(self, subscription_id: str, owner: str, *, now: int, until: int) -> bool:
         """Take the right to register."""
 
-        def work(connection: apsw.Connection) -> bool:
+        def work(connection: Connection) -> bool:
             connection.execute(
                 "UPDATE subscriptions SET claimed_by = ?, claimed_until = ? WHERE id = ? "
                 "AND (claimed_by IS NULL OR claimed_by = ? OR claimed_until < ?)",
@@ -130,7 +130,7 @@ class RegistryRows(Database):
     async def put_wants(self, owner: str, wants: Sequence[r.Want], *, at: int) -> None:
         """Replace what one process wants."""
 
-        def work(connection: apsw.Connection) -> None:
+        def work(connection: Connection) -> None:
             connection.execute("DELETE FROM wants WHERE owner = ?", (owner,))
             for want in wants:
                 row = (owner, *want.identity, want.params.decode(), _names(want.events), at)
@@ -140,9 +140,15 @@ class RegistryRows(Database):
 
     async def wants(self, *, since: int) -> Sequence[r.Want]:
         """Return what processes want whose wants are not older than `since`."""
-        sql = "SELECT source, key, connection, params, events FROM wants WHERE at >= ? ORDER BY 1, 2, 3, at, owner"
+        sql = (
+            "SELECT source, key, connection, params, events FROM wants WHERE at >= ? "
+            "ORDER BY source, key, connection, at, owner"
+        )
         rows = await self.read(lambda connection: connection.execute(sql, (since,)).fetchall())
-        return [r.Want(*row[:3], row[3].encode(), _tuple(row[4])) for row in rows]
+        return [
+            r.Want(source, key, connection, params.encode(), _tuple(events))
+            for source, key, connection, params, events in rows
+        ]
 
     async def log_registration(self, attempt: r.RegistrationAttempt) -> None:
         """Keep an attempt at registering."""
@@ -158,7 +164,7 @@ class RegistryRows(Database):
         return [r.RegistrationAttempt(*row) for row in rows]
 
 
-def _endpoints(connection: apsw.Connection, where: str, values: tuple[str, ...]) -> list[r.Endpoint]:
+def _endpoints(connection: Connection, where: str, values: tuple[str, ...]) -> list[r.Endpoint]:
     found: list[r.Endpoint] = []
     for id_, token, source, state, facts in connection.execute(f"{_ENDPOINT} {where}", values).fetchall():
         keys = connection.execute(
@@ -170,7 +176,7 @@ def _endpoints(connection: apsw.Connection, where: str, values: tuple[str, ...])
     return found
 
 
-def _insert_endpoint(connection: apsw.Connection, endpoint: r.Endpoint, at: int) -> None:
+def _insert_endpoint(connection: Connection, endpoint: r.Endpoint, at: int) -> None:
     e = endpoint
     connection.execute(
         "INSERT OR IGNORE INTO endpoints VALUES(?,?,?,?,?,?,NULL)",
@@ -183,25 +189,28 @@ def _insert_endpoint(connection: apsw.Connection, endpoint: r.Endpoint, at: int)
         )
 
 
-def _subscriptions(connection: apsw.Connection, where: str, values: tuple[str, ...]) -> list[r.Subscription]:
+def _subscriptions(connection: Connection, where: str, values: tuple[str, ...]) -> list[r.Subscription]:
     rows = connection.execute(f"SELECT {_COLUMNS} FROM subscriptions {where} ORDER BY id", values)  # noqa: S608
     return [_subscription(row) for row in rows]
 
 
-def _subscription(row: tuple[object, ...]) -> r.Subscription:
-    names = [column.strip() for column in _COLUMNS.split(",")]
-    found: dict[str, object] = dict(zip(names, row, strict=True))
-    for name in ("params", "data", "metadata"):
-        value = found[name]
-        found[name] = value.encode() if isinstance(value, str) else None
-    found["registered"] = _tuple(str(found["registered"]))
-    return r.Subscription(**found)  # type: ignore[arg-type]  # columns and attributes are the same words
+def _subscription(row: Row) -> r.Subscription:
+    (id_, endpoint_id, source, key, connection, params, data, registered, coverage, state, cause, account,
+     metadata, *times) = row  # fmt: skip
+    return r.Subscription(
+        id_, endpoint_id, source, key, connection, params.encode(), _encoded(data), _tuple(registered),
+        coverage, state, cause, account, _encoded(metadata), *times,
+    )  # fmt: skip
 
 
-def _row(s: r.Subscription) -> tuple[str | int | None, ...]:
+def _encoded(text: str | None) -> bytes | None:
+    return None if text is None else text.encode()
+
+
+def _row(s: r.Subscription) -> tuple[Value, ...]:
     return (
-        s.id, s.endpoint_id, s.source, s.key, s.connection, s.params.decode(), _text(s.data), _names(s.registered),
-        s.coverage, s.state, s.cause, s.account, _text(s.metadata), s.lease_until, s.failures, s.next_at,
+        s.id, s.endpoint_id, s.source, s.key, s.connection, s.params.decode(), _text(s.data),
+        _names(s.registered), s.coverage, s.state, s.cause, s.account, _text(s.metadata), s.lease_until, s.failures, s.next_at,
         s.created_at, s.updated_at,
     )  # fmt: skip
 

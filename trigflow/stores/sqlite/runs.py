@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import apsw
-
 from trigflow.runtime import records as r
+from trigflow.stores.sqlite.connection import Connection
 from trigflow.stores.sqlite.database import Database, unpack
 from trigflow.stores.sqlite.intake import execute
 
@@ -38,6 +37,11 @@ _TAKE_OVER = (
     "AND owner <> ?1 AND owner NOT IN (SELECT id FROM instances WHERE beat_at >= ?2) "
     "RETURNING priority, due_at, run_id, fence, starts, attempts"
 )
+_UNFINISHED = (
+    "SELECT coalesce(queue.attempts, 0) + (queue.owner IS NOT NULL) FROM runs "
+    "LEFT JOIN queue ON queue.run_id = runs.id "
+    "WHERE runs.id = ?1 AND NOT EXISTS (SELECT 1 FROM finishes WHERE run_id = ?1)"
+)
 
 
 class RunRows(Database):
@@ -54,7 +58,7 @@ class RunRows(Database):
             task.started_at, task.ended_at, task.retry_at, claim.run_id, claim.fence,
         )  # fmt: skip
 
-        def work(connection: apsw.Connection) -> bool:
+        def work(connection: Connection) -> bool:
             connection.execute(_TASK, row)
             if connection.changes() == 0:
                 return False
@@ -66,7 +70,7 @@ class RunRows(Database):
     async def finish(self, claim: r.Claim, finish: r.Finish, logs: Sequence[r.LogLine]) -> bool:
         """End a run for good."""
 
-        def work(connection: apsw.Connection) -> bool:
+        def work(connection: Connection) -> bool:
             connection.execute(
                 "DELETE FROM queue WHERE run_id = ? AND fence = ?", (claim.run_id, claim.fence)
             )
@@ -83,10 +87,10 @@ class RunRows(Database):
     ) -> bool:
         """Give a run back to the queue."""
 
-        def work(connection: apsw.Connection) -> bool:
+        def work(connection: Connection) -> bool:
             connection.execute(
-                "UPDATE queue SET owner = NULL, due_at = ?, fence = fence + 1, waits = ?, attempts = attempts + ?, "
-                "starts = 0 WHERE run_id = ? AND fence = ?",
+                "UPDATE queue SET owner = NULL, due_at = ?, fence = fence + 1, waits = ?, "
+                "attempts = attempts + ?, starts = 0 WHERE run_id = ? AND fence = ?",
                 (due_at, int(attempt is None), int(attempt is not None), claim.run_id, claim.fence),
             )
             if connection.changes() == 0:
@@ -105,16 +109,13 @@ class RunRows(Database):
     async def cancel(self, run_id: str, statements: Sequence[r.Statement], *, at: int) -> bool:
         """End a run that has not ended yet as cancelled."""
 
-        def work(connection: apsw.Connection) -> bool:
-            known = connection.execute(
-                "SELECT EXISTS(SELECT 1 FROM runs WHERE id = ?1) AND NOT EXISTS(SELECT 1 FROM finishes WHERE run_id = ?1)",
-                (run_id,),
-            ).fetchall()[0][0]
-            if not known:
+        def work(connection: Connection) -> bool:
+            rows = connection.execute(_UNFINISHED, (run_id,)).fetchall()
+            if not rows:
                 return False
             for statement in statements:
                 execute(connection, statement)
-            _insert_finish(connection, run_id, r.Finish("cancelled", None, None, at, 0))
+            _insert_finish(connection, run_id, r.Finish("cancelled", None, None, at, rows[0][0]))
             return True
 
         return await self.write(work)
@@ -126,24 +127,27 @@ class QueueRows(Database):
     async def take(self, owner: str, *, now: int, limit: int, alive_since: int) -> Sequence[r.Claim]:
         """Claim due runs that nobody has, or whose owner is gone."""
 
-        def work(connection: apsw.Connection) -> list[r.Claim]:
+        def work(connection: Connection) -> list[r.Claim]:
             rows = connection.execute(_TAKE_OVER, (owner, alive_since)).fetchall()
             if len(rows) < limit:
                 rows += connection.execute(_TAKE, (owner, now, limit - len(rows))).fetchall()
             rows.sort(key=lambda row: (-row[0], *row[1:3]))
-            return [r.Claim(*row[2:]) for row in rows]
+            return [r.Claim(*row[2:], row[0]) for row in rows]
 
         return await self.write(work)
 
     async def beat(self, owner: str, *, now: int) -> None:
         """Say that a process lives."""
-        sql = "INSERT INTO instances VALUES(?1, ?2, ?2) ON CONFLICT(id) DO UPDATE SET beat_at = excluded.beat_at"
+        sql = (
+            "INSERT INTO instances VALUES(?1, ?2, ?2) "
+            "ON CONFLICT(id) DO UPDATE SET beat_at = excluded.beat_at"
+        )
         await self.write(lambda connection: connection.execute(sql, (owner, now)).fetchall())
 
     async def leave(self, owner: str) -> None:
         """Say that a process has ended; what it still holds is free."""
 
-        def work(connection: apsw.Connection) -> None:
+        def work(connection: Connection) -> None:
             connection.execute(
                 "UPDATE queue SET owner = NULL, fence = fence + 1, starts = starts - 1 WHERE owner = ?",
                 (owner,),
@@ -152,38 +156,41 @@ class QueueRows(Database):
 
         await self.write(work)
 
+    async def holds(self, claim: r.Claim) -> bool:
+        """Tell whether a claim is still good."""
+        sql = "SELECT 1 FROM queue WHERE run_id = ? AND fence = ?"
+        row = (claim.run_id, claim.fence)
+        return bool(await self.read(lambda connection: connection.execute(sql, row).fetchall()))
+
     async def next_due(self) -> int | None:
         """Tell when the next unclaimed run is due."""
         sql = "SELECT min(due_at) FROM queue WHERE owner IS NULL AND held = 0"
-        due: int | None = await self.read(lambda connection: connection.execute(sql).fetchall()[0][0])
-        return due
+        ((due,),) = await self.read(lambda connection: connection.execute(sql).fetchall())
+        return None if due is None else int(due)
 
 
-def _load(connection: apsw.Connection, run_id: str) -> r.LoadedRun | None:
+def _load(connection: Connection, run_id: str) -> r.LoadedRun | None:
     rows = connection.execute(_LOAD, (run_id,)).fetchall()
     if not rows:
         return None
-    *head, context, payload, body, delivery_id, subscription_id = rows[0]
+    (id_, job, created_at, replay_of, event_row, event_id, name, at, context, payload, body, delivery_id,
+     subscription_id) = rows[0]  # fmt: skip
     packed = payload if payload is not None else body
     if packed is None:
         return None
     tasks = tuple(r.KeptTask(*row) for row in connection.execute(TASKS, (run_id,)))
     return r.LoadedRun(
-        *head,
-        context=None if context is None else context.encode(),
-        text=unpack(packed),
-        delivery_id=delivery_id,
-        subscription_id=subscription_id,
-        tasks=tasks,
-    )
+        id_, job, created_at, replay_of, event_row, event_id, name, at,
+        None if context is None else context.encode(), unpack(packed), delivery_id, subscription_id, tasks,
+    )  # fmt: skip
 
 
-def _insert_finish(connection: apsw.Connection, run_id: str, finish: r.Finish) -> None:
+def _insert_finish(connection: Connection, run_id: str, finish: r.Finish) -> None:
     row = (run_id, finish.state, finish.result, finish.error, finish.ended_at, finish.attempts)
     connection.execute("INSERT INTO finishes VALUES(?,?,?,?,?,?)", row)
 
 
-def _insert_logs(connection: apsw.Connection, run_id: str, logs: Sequence[r.LogLine]) -> None:
+def _insert_logs(connection: Connection, run_id: str, logs: Sequence[r.LogLine]) -> None:
     for line in logs:
         fields = None if line.fields is None else line.fields.decode()
         connection.execute(

@@ -7,9 +7,8 @@ engine; everything else is the same on every database.
 
 from __future__ import annotations
 
-import apsw
-
 from trigflow.core.errors import StoreUnusable
+from trigflow.stores.sqlite.connection import Connection
 
 APPLICATION_ID = 0x74726967  # "trig"
 
@@ -111,7 +110,19 @@ MIGRATIONS: tuple[str, ...] = (
 )
 
 
-def prepare(connection: apsw.Connection, *, store_id: str) -> str:
+def check(connection: Connection) -> None:
+    """Return if the file is new or ours and no newer than this release; StoreUnusable if not."""
+    ((tables,),) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+    if tables and connection.pragma("application_id") != APPLICATION_ID:
+        raise StoreUnusable("the file is a SQLite database of another program; choose another path")
+    version: int = connection.pragma("user_version")
+    if version > len(MIGRATIONS):
+        raise StoreUnusable(
+            f"the store has version {version}, this release knows {len(MIGRATIONS)}; update trigflow"
+        )
+
+
+def prepare(connection: Connection, *, store_id: str) -> str:
     """Bring a database to the newest version; return the id minted with it.
 
     store_id: kept if the database is new.
@@ -119,27 +130,17 @@ def prepare(connection: apsw.Connection, *, store_id: str) -> str:
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = int(connection.pragma("user_version") or 0)
-        _check_ours(connection, version)
+        check(connection)  # again: another process may have been here in between
+        version: int = connection.pragma("user_version")
         for number, script in enumerate(MIGRATIONS[version:], version + 1):
             connection.execute(script)
             connection.pragma("user_version", number)
         connection.pragma("application_id", APPLICATION_ID)
         connection.execute("INSERT OR IGNORE INTO meta VALUES('store_id', ?)", (store_id,))
         ((kept,),) = connection.execute("SELECT value FROM meta WHERE name = 'store_id'").fetchall()
+        connection.execute("COMMIT")
     except BaseException:
-        connection.execute("ROLLBACK")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
         raise
-    connection.execute("COMMIT")
     return str(kept)
-
-
-def _check_ours(connection: apsw.Connection, version: int) -> None:
-    application = int(connection.pragma("application_id") or 0)
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchall()[0][0]
-    if application != APPLICATION_ID and tables:
-        raise StoreUnusable("the file is a SQLite database of another program; choose another path")
-    if version > len(MIGRATIONS):
-        raise StoreUnusable(
-            f"the store has version {version}, this release knows {len(MIGRATIONS)}; update trigflow"
-        )

@@ -12,20 +12,24 @@ there were).
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any, Generic, TypeVar
 
 import anyio
 import apsw
 
-from trigflow.core.errors import StoreUnavailable
+from trigflow.core.errors import StoreUnavailable, StoreUnusable
 from trigflow.runtime.loops import Caller, caller_of_this_loop
+from trigflow.stores.sqlite.connection import Connection
 
 T = TypeVar("T")
 LARGEST_GROUP = 512
-Work = Callable[[apsw.Connection], T]
+Work = Callable[[Connection], T]
+logger = logging.getLogger("trigflow.store")
 
 
 class _Ticket(Generic[T]):
@@ -39,17 +43,23 @@ class _Ticket(Generic[T]):
         self.error: BaseException | None = None
 
 
+class _Locked(Exception):
+    """The transaction could not even begin: nothing was tried, and nothing is worth trying singly."""
+
+
 class Writer:
     """Runs work in write transactions, on its own thread, in the order given."""
 
-    def __init__(self, connection: apsw.Connection) -> None:
+    def __init__(self, connection: Connection) -> None:
         """Take over a connection; nobody else may use it."""
         self._connection = connection
         self._waiting: deque[_Ticket[Any]] = deque()
         self._wake = threading.Event()
         self._closing = False
+        self._ended = False
+        self._lock = threading.Lock()  # between the last look for work and `_ended`
         self._caller: Caller = caller_of_this_loop()
-        self._thread = threading.Thread(target=self._serve, name="trigflow-writer", daemon=True)
+        self._thread = threading.Thread(target=self._live, name="trigflow-writer", daemon=True)
         self._thread.start()
 
     async def run(self, work: Work[T]) -> T:
@@ -57,10 +67,10 @@ class Writer:
 
         Raises what the work raised, or StoreUnavailable where the store can't be written.
         """
-        ticket = _Ticket(work, anyio.Event())
+        ready = anyio.Event()
+        ticket = _Ticket(work, ready)
         self._put(ticket)
-        assert ticket.ready is not None  # noqa: S101 - just made
-        await ticket.ready.wait()
+        await ready.wait()
         if ticket.error is not None:
             raise ticket.error
         result: T = ticket.result
@@ -79,35 +89,69 @@ class Writer:
         self._connection.close()
 
     def _put(self, ticket: _Ticket[Any]) -> None:
-        if self._closing or not self._thread.is_alive():
-            raise StoreUnavailable("the store is closed")
-        self._waiting.append(ticket)
+        with self._lock:
+            if self._closing or self._ended:
+                raise StoreUnavailable("the store is closed")
+            self._waiting.append(ticket)
         self._wake.set()
+
+    def _live(self) -> None:
+        try:
+            self._serve()
+        except BaseException:
+            logger.critical("the store's writer ended; open the app again", exc_info=True)
+            raise
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Leave nobody waiting for a thread that is gone."""
+        with self._lock:
+            self._ended = True
+        rest = list(self._waiting)
+        for ticket in rest:
+            ticket.error = StoreUnavailable("the store is closed")
+        self._tell(rest)
 
     def _serve(self) -> None:
         while True:
             self._wake.wait()
             self._wake.clear()
+            closing = self._closing  # before the last look: nothing is put in after it was set
             while self._waiting:
                 size = min(len(self._waiting), LARGEST_GROUP)
                 self._commit([self._waiting.popleft() for _ in range(size)])
-            if self._closing:
+            if closing:
                 return
 
-    def _commit(self, group: list[_Ticket[Any]]) -> None:
-        error = self._attempt(group)
-        if error is not None and len(group) > 1:
+    def _commit(self, group: Sequence[_Ticket[Any]]) -> None:
+        try:
+            self._decide(group)
+        except BaseException as error:
+            for ticket in group:
+                ticket.error = StoreUnavailable(f"the store's writer ended: {error!r}")
+            raise
+        finally:
+            self._tell(group)
+
+    def _decide(self, group: Sequence[_Ticket[Any]]) -> None:
+        try:
+            error = self._attempt(group)
+            if error is None:
+                return
+            if len(group) == 1:
+                group[0].error = error
+                return
             for ticket in group:
                 ticket.error = self._attempt([ticket])
-        elif error is not None:
-            group[0].error = error
-        if any(ticket.ready for ticket in group):
-            self._caller(lambda: _tell(group))
+        except _Locked as locked:
+            for ticket in group:
+                ticket.error = ticket.error or locked.__cause__
 
-    def _attempt(self, group: list[_Ticket[Any]]) -> BaseException | None:
+    def _attempt(self, group: Sequence[_Ticket[Any]]) -> BaseException | None:
         connection = self._connection
+        self._begin()
         try:
-            connection.execute("BEGIN IMMEDIATE")
             for ticket in group:
                 ticket.result = ticket.work(connection)
             connection.execute("COMMIT")
@@ -117,8 +161,22 @@ class Writer:
             return translated(error)
         return None
 
+    def _begin(self) -> None:
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except apsw.Error as error:
+            raise _Locked from translated(error)
 
-def _tell(group: list[_Ticket[Any]]) -> None:
+    def _tell(self, group: Sequence[_Ticket[Any]]) -> None:
+        for ticket in group:
+            if ticket.ready is None and ticket.error is not None:
+                logger.warning("something that nobody waits for could not be kept: %s", ticket.error)
+        if any(ticket.ready for ticket in group):
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                self._caller(lambda: _wake(group))
+
+
+def _wake(group: Sequence[_Ticket[Any]]) -> None:
     for ticket in group:
         if ticket.ready is not None:
             ticket.ready.set()
@@ -137,5 +195,7 @@ def translated(error: Exception) -> Exception:
             return StoreUnavailable("the store is locked by another process; stop it, or try again")
         case apsw.IOError():
             return StoreUnavailable(f"the store's disk failed: {error}")
+        case apsw.CorruptError() | apsw.NotADBError():
+            return StoreUnusable("the store is damaged; restore a backup")
         case _:
             return error

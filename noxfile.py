@@ -1,0 +1,142 @@
+"""The gates. `nox` runs all of them; `nox -s tests -- -k filters` one, with arguments for pytest.
+
+Tests run against the built wheel, from a folder where the source packages can't be imported.
+Hypothesis tries harder with HYPOTHESIS_PROFILE=ci, and for hours with long.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tomllib
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["lint", "types", "tests", "examples", "wheel"]
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PACKAGES = [Path(path) for path in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
+NEEDED_COVERAGE = 95  # per cent of lines and branches
+HELD_TO_IT = ["core", "sources"]  # below trigflow/; the rest is only reported
+
+
+def group(name: str) -> list[str]:
+    """Return the requirements of a dependency group."""
+    return list(nox.project.dependency_groups(PROJECT, name))
+
+
+def install_wheel(session: nox.Session, *more: str) -> Path:
+    """Build the wheel, install it with more requirements, and return its path."""
+    built = Path(session.create_tmp()).resolve() / "wheel"
+    shutil.rmtree(built, ignore_errors=True)
+    session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(built), str(ROOT))
+    (wheel,) = built.glob("*.whl")
+    # --force-reinstall --no-deps: the version is the same as last time, the content is not.
+    session.install(str(wheel), *more)
+    session.run("pip", "install", "--quiet", "--force-reinstall", "--no-deps", str(wheel))
+    return wheel
+
+
+def copy_beside(session: nox.Session) -> Path:
+    """Copy what tests read, but no source package, to a folder, and return it."""
+    place = Path(session.create_tmp()).resolve() / "away"
+    shutil.rmtree(place, ignore_errors=True)
+    ignore = shutil.ignore_patterns("__pycache__")
+    for name in ("tests", "examples", "docs", "benchmarks"):
+        if (ROOT / name).is_dir():
+            shutil.copytree(ROOT / name, place / name, ignore=ignore)
+    for name in ("pyproject.toml", "README.md"):
+        shutil.copy(ROOT / name, place / name)
+    return place
+
+
+def run_pytest(session: nox.Session, *arguments: str, env: dict[str, str] | None = None) -> None:
+    """Run pytest on the copy."""
+    os.environ.setdefault("HYPOTHESIS_PROFILE", "fast")
+    with session.chdir(copy_beside(session)):
+        session.run(*arguments, *session.posargs, env=env or {})
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Check style, format and the direction of imports."""
+    session.install(*group("lint"), *PROJECT["project"]["dependencies"])
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    paths = os.pathsep.join(str(ROOT / package.parent) for package in PACKAGES)
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": paths})
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check types, and that every public name has one."""
+    install_wheel(session, *group("lint"), *group("test"), "nox")
+    sources = [str(package) for package in PACKAGES]
+    session.run("mypy", "--strict", *sources, "examples", "noxfile.py")
+    session.run("pyright", *sources)
+    with session.chdir(session.create_tmp()):
+        for package in PACKAGES:
+            session.run("pyright", "--ignoreexternal", "--verifytypes", package.name)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests on the installed wheel, with coverage; arguments go to pytest."""
+    install_wheel(session, *group("test"))
+    run_pytest(
+        session, "coverage", "run", "-m", "pytest", "--ignore=tests/examples", "--ignore=tests/packaging"
+    )
+    with session.chdir(Path(session.create_tmp()) / "away"):
+        session.run("coverage", "combine", "--quiet")
+        session.run("coverage", "report", "--skip-covered", "--skip-empty", silent=False)
+        if session.posargs:
+            return  # a part of the tests covers a part of the code
+        for part in HELD_TO_IT:
+            session.log(f"trigflow/{part} must be covered to {NEEDED_COVERAGE} %")
+            session.run(
+                "coverage", "report", f"--include=*/trigflow/{part}/*", "--format=total",
+                f"--fail-under={NEEDED_COVERAGE}",
+            )  # fmt: skip
+
+
+@nox.session
+def examples(session: nox.Session) -> None:
+    """Execute the examples, each in a real server, on the installed wheel."""
+    install_wheel(session, *group("test"))
+    run_pytest(session, "python", "-m", "pytest", "tests/examples")
+
+
+@nox.session
+def wheel(session: nox.Session) -> None:
+    """Install the wheel as a user would, with nothing beside it, and use it."""
+    built = install_wheel(session)
+    place = Path(session.create_tmp()).resolve()
+    with session.chdir(place):
+        session.run("trigflow", "version")
+        session.run("trigflow", "demo", env={"TRIGFLOW_STORE": "memory:"})
+    session.install("pytest", "hypothesis")
+    env = {"TRIGFLOW_CHECKOUT": str(ROOT), "TRIGFLOW_WHEEL": str(built)}
+    run_pytest(session, "python", "-m", "pytest", "tests/packaging", env=env)
+
+
+@nox.session(default=False)
+def long(session: nox.Session) -> None:
+    """Run the tests with Hypothesis trying for hours."""
+    install_wheel(session, *group("test"))
+    os.environ["HYPOTHESIS_PROFILE"] = "long"
+    run_pytest(session, "python", "-m", "pytest", "--ignore=tests/examples", "--ignore=tests/packaging")
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Run a benchmark of benchmarks/: `nox -s bench -- NAME arguments`."""
+    install_wheel(session, *group("test"), *PROJECT["project"]["optional-dependencies"]["fast"])
+    if not session.posargs:
+        names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
+        session.error(f"name one: {', '.join(names) or 'there is none yet'}")
+    name, *arguments = session.posargs
+    session.run("python", str(ROOT / "benchmarks" / f"{name}.py"), *arguments)

@@ -1,0 +1,7 @@
+"""`python -m trigflow`."""
+
+import sys
+
+from trigflow.cli import main
+
+sys.exit(main())

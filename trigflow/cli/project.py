@@ -1,0 +1,192 @@
+"""An app as it is written: start one, check it, list its jobs and settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Any
+
+import attrs
+from cyclopts import Parameter
+
+from trigflow.app import App
+from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, set_up
+from trigflow.cli.registrations import show_plan, told_step
+from trigflow.cli.screen import say, show_fields, show_json, show_table, styled
+from trigflow.cli.targets import TargetError
+from trigflow.core.errors import SetupError
+from trigflow.core.jobs import Job
+from trigflow.core.settings import Resolved, resolve
+from trigflow.core.triggers import Trigger
+from trigflow.opened import MEMORY
+
+MASK = "***"
+GROUP = "trigflow.integrations"
+TEMPLATES = {"app.py": "app.py.txt", "test_app.py": "test_app.py.txt", ".gitignore": "gitignore.txt"}
+
+
+def init(folder: Path = Path()) -> None:
+    """Write a small app and its test into a folder; nothing that is there is overwritten."""
+    there = [name for name in TEMPLATES if name != ".gitignore" and (folder / name).exists()]
+    if there:
+        raise SetupError(f"{folder / there[0]} is there already; nothing was written")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, template in TEMPLATES.items():
+        if not (folder / name).exists():
+            text = (files("trigflow.cli") / "templates" / template).read_text(encoding="utf-8")
+            (folder / name).write_text(text, encoding="utf-8")
+            say("wrote ", styled(str(folder / name), "bold"))
+    inside = "" if folder == Path() else f"cd {folder} && "
+    say(f"\ntest it     {inside}pytest")
+    say(f"try it      {inside}trigflow dev, and beside it: trigflow deliver github.issues:opened")
+    say("for real    set GITHUB_TOKEN and REPO in app.py, then: trigflow dev --tunnel")
+
+
+async def check(
+    target: TargetName = None, *, store: StorePath = None, url: PublicUrl = None, as_json: AsJson = False
+) -> None:
+    """Build the app, structure the examples into its annotations, and plan without asking providers.
+
+    Nothing is written: where the app has no store yet, one in memory stands in.
+    """
+    app = set_up(target, store, url)
+    if not Path(app.resolved().settings.store).exists():
+        app.override(store=MEMORY)
+    async with app.inspect():
+        steps = await app.plan(offline=True)
+    if as_json:
+        show_json({"jobs": [_job(job) for job in app.jobs.values()], "plan": [told_step(s) for s in steps]})
+        return
+    say(
+        styled("ok", "green"),
+        f"  {len(app.jobs)} job{'' if len(app.jobs) == 1 else 's'}: {', '.join(app.jobs)}",
+    )
+    show_plan(steps)
+
+
+def jobs(target: TargetName = None, *, as_json: AsJson = False) -> None:
+    """Show the jobs of an app and what they listen to."""
+    found = [_job(job) for job in set_up(target, None).jobs.values()]
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        ("job", "listens to", "of", "filter", "enabled"),
+        (
+            (
+                job["id"],
+                "\n".join(str(one["name"]) for one in job["triggers"]),
+                "\n".join(f"{one['source']} {one['key']}" for one in job["triggers"]),
+                "\n".join("yes" if one["filter"] or job["filter"] else "" for one in job["triggers"]),
+                "yes" if job["enabled"] else "no",
+            )
+            for job in found
+        ),
+        empty="no jobs",
+    )
+
+
+def settings(
+    target: TargetName = None,
+    *,
+    new_key: Annotated[
+        bool, Parameter(negative="", help="Print a new secret key, and nothing else.")
+    ] = False,
+    store: StorePath = None,
+    url: PublicUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show each setting and where it comes from; secrets are masked."""
+    if new_key:
+        from trigflow.runtime.vault import Vault
+
+        print(Vault.new_key())
+        return
+    found = _settings(_resolved(target, store, url))
+    if as_json:
+        show_json(found)
+        return
+    show_table(
+        ("setting", "value", "from", "what it is"),
+        ((one["name"], one["value"] or "", one["origin"], one["help"]) for one in found),
+        empty="",
+    )
+
+
+def version(*, as_json: AsJson = False) -> None:
+    """Show the versions of what trigflow runs on, and the installed integrations."""
+    import platform
+
+    import apsw
+
+    from trigflow import __version__
+
+    integrations = {
+        point.name: point.dist.version if point.dist else None for point in entry_points(group=GROUP)
+    }
+    found = {
+        "trigflow": __version__,
+        "python": platform.python_version(),
+        "sqlite": apsw.sqlite_lib_version(),
+        "integrations": integrations,
+    }
+    if as_json:
+        show_json(found)
+        return
+    names = ", ".join(f"{name} {number or ''}".strip() for name, number in sorted(integrations.items()))
+    show_fields({**found, "integrations": names or "none"})
+
+
+def _resolved(target: str | None, store: str | None, url: str | None) -> Resolved:
+    """Return an app's settings; those of the environment where no app is named and none is here."""
+    try:
+        return set_up(target, store, url).resolved()
+    except TargetError:
+        if target is not None:
+            raise
+        import os
+
+        return resolve({"store": store, "url": url}, os.environ)
+
+
+def _settings(resolved: Resolved) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = []
+    for field in attrs.fields(type(resolved.settings)):
+        value = getattr(resolved.settings, field.name)
+        hidden = field.metadata["secret"] and value is not None
+        found.append(
+            {
+                "name": field.name,
+                "value": MASK if hidden else value,
+                "origin": resolved.origins[field.name],
+                "variable": f"TRIGFLOW_{field.name.upper()}",
+                "help": field.metadata["help"],
+            }
+        )
+    return found
+
+
+def _job(job: Job) -> dict[str, Any]:
+    options = job.options
+    return {
+        "id": job.id,
+        "name": job.name,
+        "enabled": options.enabled,
+        "filter": options.filter,
+        "retries": options.retry.times,
+        "timeout": None if options.timeout is None else options.timeout.total_seconds(),
+        "version": options.version,
+        "triggers": [_trigger(listens.trigger) for listens in job.listens],
+    }
+
+
+def _trigger(trigger: Trigger[object]) -> Mapping[str, Any]:
+    return {
+        "name": trigger.name,
+        "event": trigger.specification.name,
+        "source": trigger.source.id,
+        "key": trigger.source.key_of(trigger.params),
+        "filter": trigger.filter,
+    }

@@ -1,0 +1,194 @@
+"""Webhooks at providers: the endpoints that they lead to, what would be done, and doing it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Annotated, TypeAlias
+
+from cyclopts import Parameter
+
+from trigflow.app import App
+from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspected
+from trigflow.cli.screen import say, show_json, show_table, styled, warn
+from trigflow.core.plan import Action, Step
+from trigflow.runtime import records as r
+from trigflow.runtime.reconcile import GRACE, Applied
+
+WOULD_CHANGE = 3  # exit code of `plan --exit-code`
+SYMBOLS: dict[Action, tuple[str, str]] = {
+    "create": ("+", "green"),
+    "adopt": ("=", "green"),
+    "update": ("~", "yellow"),
+    "recreate": ("-/+", "yellow"),
+    "renew": ("~", "yellow"),
+    "rotate": ("~", "yellow"),
+    "remove": ("-", "red"),
+    "manual": ("!", "magenta"),
+    "none": (" ", "dim"),
+}
+Grace: TypeAlias = Annotated[
+    timedelta,
+    Parameter(
+        help="How long the wants of a process that is gone count, such as 10m. 0s ignores other processes."
+    ),
+]
+
+
+async def endpoints(
+    target: TargetName = None,
+    *,
+    show_secrets: Annotated[bool, Parameter(negative="", help="Show the secrets, too.")] = False,
+    store: StorePath = None,
+    url: PublicUrl = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the URLs that providers send to, and what is known of each webhook.
+
+    An endpoint is made here if its app has never run, so that its URL and secret
+    can be given to a provider by hand.
+    """
+    async with inspected(target, store, url) as app:
+        await app.opened.reconciler.keep_rows()
+        told = [
+            _endpoint(app, endpoint, subscription, show_secrets=show_secrets)
+            for endpoint in await app.opened.store.endpoints()
+            for subscription in endpoint.subscriptions
+        ]
+    if as_json:
+        show_json(told)
+        return
+    shown = [name for name in ("source", "key", "state", "events", "url") if told]
+    show_table(
+        [*shown, *(["secret"] if show_secrets else [])],
+        (
+            [
+                *(_cell(one[name]) for name in shown),
+                *([one["secret"] or "(none)"] if show_secrets else []),
+            ]
+            for one in told
+        ),
+        empty="no endpoints: no job listens to a webhook",
+    )
+    for one in told:
+        if one["cause"]:
+            say(styled(f"{one['source']} {one['key']}: ", "dim"), str(one["cause"]))
+
+
+async def plan(
+    target: TargetName = None,
+    *,
+    offline: Annotated[bool, Parameter(negative="", help="Don't ask providers what they have.")] = False,
+    exit_code: Annotated[
+        bool, Parameter(negative="", help="Exit with 3 where something would be done.")
+    ] = False,
+    grace: Grace = GRACE,
+    store: StorePath = None,
+    url: PublicUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Show what would be done at providers; changes nothing."""
+    async with inspected(target, store, url) as app:
+        steps = await app.plan(offline=offline, grace=grace)
+        if app.opened.base_url is None:
+            warn("the public URL is not known, so webhooks can't be made; pass --url or set TRIGFLOW_URL")
+    if as_json:
+        show_json([told_step(step) for step in steps])
+    else:
+        show_plan(steps)
+    return WOULD_CHANGE if exit_code and any(step.changes for step in steps) else 0
+
+
+async def apply(
+    target: TargetName = None,
+    *,
+    grace: Grace = GRACE,
+    store: StorePath = None,
+    url: PublicUrl = None,
+    as_json: AsJson = False,
+) -> int:
+    """Bring providers in line with what jobs want.
+
+    Exits with 1 where a step was refused, or is left to a person.
+    """
+    async with inspected(target, store, url) as app:
+        applied = await app.apply(grace=grace)
+    if as_json:
+        show_json([{**told_step(one.step), "error": one.error or None} for one in applied])
+    else:
+        _show_applied(applied)
+    return 1 if any(one.error for one in applied) else 0
+
+
+def told_step(step: Step) -> dict[str, object]:
+    """Describe a step for programs."""
+    source, key, connection = step.identity
+    return {
+        "action": step.action,
+        "source": source,
+        "key": key,
+        "connection": connection,
+        "reason": step.reason,
+        "events": list(step.desired),
+        "missing": list(step.missing),
+        "orphaned": list(step.orphaned),
+    }
+
+
+def show_plan(steps: Sequence[Step]) -> None:
+    """Print steps for people."""
+    for step in steps:
+        symbol, style = SYMBOLS[step.action]
+        say(styled(f"{symbol:>3} ", style), styled(_name(step), "bold"), f"  {step.reason}")
+        _show_events(step)
+    counts = Counter(step.action for step in steps if step.changes)
+    if counts:
+        parts = ", ".join(f"{count} to {_verb(action)}" for action, count in counts.items())
+        say(f"\nPlan: {parts}.")
+    else:
+        say("\nNothing to do." if steps else "Nothing to do: no job listens to a webhook.")
+
+
+def _show_events(step: Step) -> None:
+    if step.changes and step.missing:
+        say(styled("      missing   ", "dim"), styled(", ".join(step.missing), "green"))
+    if step.changes and step.orphaned:
+        say(styled("      orphaned  ", "dim"), styled(", ".join(step.orphaned), "red"))
+
+
+def _show_applied(applied: Sequence[Applied]) -> None:
+    for one in applied:
+        symbol, style = SYMBOLS[one.step.action]
+        came_of_it = styled(one.error, "red") if one.error else styled("done")
+        say(styled(f"{symbol:>3} ", style), styled(_name(one.step), "bold"), "  ", came_of_it)
+    if not applied:
+        say("Nothing to do.")
+
+
+def _name(step: Step) -> str:
+    return f"{step.identity[0]} {step.identity[1]}"
+
+
+def _verb(action: Action) -> str:
+    return "do by hand" if action == "manual" else action
+
+
+def _cell(value: object) -> object:
+    return ", ".join(map(str, value)) if isinstance(value, list) else value
+
+
+def _endpoint(app: App, endpoint: r.Endpoint, s: r.Subscription, *, show_secrets: bool) -> dict[str, object]:
+    opened = app.opened
+    secret = None
+    if show_secrets and endpoint.keys:
+        secret = opened.routes.keys_of(endpoint)[0].secret.decode("utf-8", "replace")
+    return {
+        "source": s.source,
+        "key": s.key,
+        "url": opened.reconciler.url_of(endpoint),
+        "secret": secret,
+        "events": list(s.registered),
+        "state": s.state,
+        "cause": s.cause,
+    }

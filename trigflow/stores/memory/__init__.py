@@ -1,0 +1,13 @@
+"""A store that forgets: for tests, and for trying things out. The same rules as SQLite, in dictionaries."""
+
+from __future__ import annotations
+
+from trigflow.stores.memory.log import LogTables
+from trigflow.stores.memory.registry import RegistryTables
+
+
+class MemoryStore(LogTables, RegistryTables):
+    """Keeps everything until the process ends."""
+
+
+__all__ = ["MemoryStore"]

@@ -1,0 +1,68 @@
+"""Deliveries, events and new runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from trigflow.runtime import records as r
+from trigflow.stores.memory.tables import Event, Queued, Run, Tables
+
+
+class IntakeTables(Tables):
+    """Where deliveries, events and new runs are kept."""
+
+    async def accept(self, delivery: r.NewDelivery) -> r.Accepted:
+        """Keep a delivery, its unknown events and their runs."""
+        subscription = delivery.subscription_id or ""
+        duplicates: set[int] = set()
+        for number, event in enumerate(delivery.events):
+            if (subscription, event.event_id) in self._known:
+                duplicates.add(number)
+                continue
+            self._known.add((subscription, event.event_id))
+            row = r.EventRow(event.id, event.event_id, event.name, event.at, subscription, delivery.id)
+            self._events[event.id] = Event(row, event.payload, event.context)
+            self._add_runs(event.id, event.runs, delivery.received_at)
+        all_known = bool(duplicates) and len(duplicates) == len(delivery.events)
+        outcome: r.DeliveryOutcome = "duplicate" if all_known else delivery.outcome
+        self._deliveries[delivery.id] = attrs.evolve(delivery, outcome=outcome)
+        self._update(delivery)
+        return r.Accepted(outcome, frozenset(duplicates))
+
+    def note(self, delivery: r.NewDelivery) -> None:
+        """Keep a delivery that starts nothing."""
+        self._deliveries[delivery.id] = delivery
+
+    async def replay(self, event_row: str, run: r.NewRun, *, at: int) -> bool:
+        """Start a run for a kept event."""
+        if event_row not in self._events:
+            return False
+        self._add_runs(event_row, (run,), at)
+        return True
+
+    def _add_runs(self, event: str, runs: Iterable[r.NewRun], at: int) -> None:
+        for run in runs:
+            self._runs[run.id] = Run(run, event, at)
+            for statement in run.statements:
+                self._execute(statement)
+
+    def _execute(self, statement: r.Statement) -> None:
+        if isinstance(statement, r.Dequeue):
+            self._queue.pop(statement.run_id, None)
+            return
+        starts = 0 if statement.owner is None else 1
+        self._queue[statement.run_id] = Queued(
+            statement.due_at, statement.priority, statement.owner, starts=starts
+        )
+
+    def _update(self, delivery: r.NewDelivery) -> None:
+        kept = self._subscriptions.get(delivery.subscription_id or "")
+        if kept is None:
+            return
+        if delivery.metadata is not None:
+            kept = attrs.evolve(kept, metadata=delivery.metadata)
+        if delivery.activates and kept.state == "pending":
+            kept = attrs.evolve(kept, state="active", cause="")
+        self._subscriptions[kept.id] = kept

@@ -1,0 +1,82 @@
+"""What people look at: the request log and the runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from trigflow.core.runs import Place, state_of
+from trigflow.runtime import records as r
+from trigflow.stores.memory.runs import RunTables
+from trigflow.stores.memory.tables import Run, tasks_of
+
+
+class LogTables(RunTables):
+    """What people look at."""
+
+    async def deliveries(
+        self, *, limit: int, before: str | None = None, outcome: str | None = None
+    ) -> Sequence[r.DeliveryRow]:
+        """Return deliveries, newest first."""
+        found = [
+            delivery
+            for delivery in sorted(self._deliveries.values(), key=lambda one: one.id, reverse=True)
+            if (before is None or delivery.id < before) and outcome in (None, delivery.outcome)
+        ]
+        return [await self._row(delivery) for delivery in found[:limit]]
+
+    async def delivery(self, delivery_id: str) -> tuple[r.DeliveryRow, bytes] | None:
+        """Return a delivery and its body."""
+        found = self._deliveries.get(delivery_id)
+        return None if found is None else (await self._row(found), found.body)
+
+    async def _row(self, d: r.NewDelivery) -> r.DeliveryRow:
+        endpoint = self._endpoints.get(d.endpoint_id)
+        events = [event.row.id for event in self._events.values() if event.row.delivery_id == d.id]
+        runs = sum(run.event in events for run in self._runs.values())
+        return r.DeliveryRow(
+            d.id, d.endpoint_id, "" if endpoint is None else endpoint.source, d.subscription_id, d.received_at,
+            d.outcome, d.cause, d.status, d.method, d.headers, d.trace, len(events), runs,
+        )  # fmt: skip
+
+    async def events(self, delivery_id: str) -> Sequence[r.EventRow]:
+        """Return the events that a delivery brought."""
+        return [event.row for event in self._events.values() if event.row.delivery_id == delivery_id]
+
+    async def payload(self, event_row: str) -> bytes | None:
+        """Return an event's JSON text."""
+        event = self._events.get(event_row)
+        if event is None:
+            return None
+        return event.payload if event.payload is not None else self._deliveries[event.row.delivery_id].body
+
+    async def runs(
+        self, *, limit: int, before: str | None = None, job: str | None = None, event: str | None = None
+    ) -> Sequence[r.RunRow]:
+        """Return runs, newest first."""
+        found = [
+            run
+            for run in sorted(self._runs.values(), key=lambda one: one.new.id, reverse=True)
+            if (before is None or run.new.id < before)
+            and job in (None, run.new.job)
+            and event in (None, run.event)
+        ]
+        return [self._run_row(run) for run in found[:limit]]
+
+    async def run(self, run_id: str) -> r.RunDetail | None:
+        """Return a run with its tasks, attempts and log."""
+        run = self._runs.get(run_id)
+        if run is None:
+            return None
+        result = None if run.finish is None else run.finish.result
+        return r.RunDetail(self._run_row(run), result, tasks_of(run), tuple(run.attempts), tuple(run.logs))
+
+    def _run_row(self, run: Run) -> r.RunRow:
+        queued, finish, event = self._queue.get(run.new.id), run.finish, self._events[run.event].row
+        place = None if queued is None else Place(queued.due_at, queued.owner, queued.starts, queued.waits)
+        tried = self._tried(run.new.id)
+        last = run.attempts[-1].error if run.attempts else None
+        return r.RunRow(
+            run.new.id, run.new.job, state_of(None if finish is None else finish.state, place), event.event_id,
+            event.name, event.delivery_id, run.created_at, None if finish is None else finish.ended_at,
+            tried if finish is None else finish.attempts, last if finish is None else finish.error, run.new.replay_of,
+        )  # fmt: skip

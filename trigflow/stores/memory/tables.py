@@ -1,0 +1,77 @@
+"""The tables of the memory store, as dictionaries."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Self
+
+import attrs
+
+from trigflow.runtime import records as r
+
+
+@attrs.define
+class Run:
+    """A run and everything that is kept of it."""
+
+    new: r.NewRun
+    event: str
+    created_at: int
+    finish: r.Finish | None = None
+    tasks: dict[str, r.KeptTask] = attrs.field(factory=dict[str, r.KeptTask])
+    attempts: list[r.Attempt] = attrs.field(factory=list[r.Attempt])
+    logs: list[r.LogLine] = attrs.field(factory=list[r.LogLine])
+
+
+@attrs.define
+class Queued:
+    """A run's row in the queue."""
+
+    due_at: int
+    priority: int
+    owner: str | None
+    fence: int = 0
+    starts: int = 0
+    attempts: int = 0
+    waits: bool = False
+
+
+@attrs.define
+class Event:
+    """An event and what it carries."""
+
+    row: r.EventRow
+    payload: bytes | None
+    context: bytes | None
+
+
+class Tables:
+    """What the parts of the store share."""
+
+    def __init__(self, *, store_id: str) -> None:
+        """Start empty."""
+        self.store_id = store_id
+        self._deliveries: dict[str, r.NewDelivery] = {}
+        self._events: dict[str, Event] = {}
+        self._known: set[tuple[str, str]] = set()
+        self._runs: dict[str, Run] = {}
+        self._queue: dict[str, Queued] = {}
+        self._beats: dict[str, int] = {}
+        self._endpoints: dict[str, r.Endpoint] = {}
+        self._subscriptions: dict[str, r.Subscription] = {}
+        self._claims: dict[str, tuple[str, int]] = {}
+        self._wants: dict[str, tuple[int, Sequence[r.Want]]] = {}
+        self._attempts: list[r.RegistrationAttempt] = []
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
+    ) -> None:
+        return None
+
+
+def tasks_of(run: Run) -> tuple[r.KeptTask, ...]:
+    return tuple(sorted(run.tasks.values(), key=lambda task: (task.started_at, task.key)))
