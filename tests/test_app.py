@@ -10,8 +10,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 import pytest
-from trigflow_github import GitHub, GitHubClient, github
-from trigflow_github.payloads import Issues
 
 from trigflow import (
     IO,
@@ -30,6 +28,8 @@ from trigflow import (
     trigger,
 )
 from trigflow.opened import wants_of
+from trigflow_github import GitHub, GitHubClient, github
+from trigflow_github.payloads import Issues
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -107,7 +107,7 @@ def test_a_job_without_a_payload_is_fine() -> None:
 
 
 async def wrong_type(payload: Issues, count: int) -> None: ...
-async def no_annotation(payload: Issues, hub) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+async def no_annotation(payload: Issues, hub) -> None: ...  # type: ignore[no-untyped-def]
 async def sync_io(payload: Issues, io: SyncIO) -> None: ...
 def async_io(payload: Issues, io: IO) -> None: ...
 async def stars(payload: Issues, *more: object) -> None: ...

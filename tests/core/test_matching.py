@@ -26,6 +26,11 @@ alike: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
 )
 
 
+crowded: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {"action": st.sampled_from([["opened"], ["closed"]]), "a": st.sampled_from([[1], [2], {"b": [1]}])}
+)
+
+
 @st.composite
 def events(draw: Any, written: st.SearchStrategy[dict[str, Any]], *sizes: int) -> tuple[Entries, str, Any]:
     entries = draw(st.lists(st.tuples(topics, written), min_size=sizes[0], max_size=sizes[1]))
@@ -35,7 +40,7 @@ def events(draw: Any, written: st.SearchStrategy[dict[str, Any]], *sizes: int) -
 
 
 # Most with more entries than an index asks one by one.
-some_events = events(filters(depth=1), 0, 12) | events(alike, 12, 30)
+some_events = events(filters(depth=1), 0, 12) | events(alike, 12, 30) | events(crowded, 20, 30)
 
 
 def indexed(entries: Entries) -> tuple[list[tuple[str, Matcher, int]], Index[int]]:

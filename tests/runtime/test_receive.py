@@ -204,7 +204,7 @@ async def test_a_handler_that_raises_is_answered_2xx_kept_and_handled_again_by_r
         Event("thing", "", {}),
         Event("thing", 5, {}),  # type: ignore[arg-type]
         Event("thing", "1", {1, 2}.__iter__()),
-        Event("thing", "1", {}, at=datetime(2026, 1, 1)),  # noqa: DTZ001
+        Event("thing", "1", {}, at=datetime(2026, 1, 1)),
         Event("thing", "1", {}, context={"x": object()}),
     ],
 )

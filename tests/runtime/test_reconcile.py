@@ -5,8 +5,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from trigflow_github import GitHub, GitHubClient, github
-from trigflow_github.testing import FakeGitHub
 
 from trigflow import (
     App,
@@ -23,6 +21,8 @@ from trigflow import (
     trigger,
 )
 from trigflow.runtime.reconcile import Applied
+from trigflow_github import GitHub, GitHubClient, github
+from trigflow_github.testing import FakeGitHub
 
 pytestmark = pytest.mark.anyio
 URL = "https://hooks.example.com/here"

@@ -6,10 +6,10 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
-from trigflow_github import github
-from trigflow_github.payloads import Issues
 
 from trigflow import App, trigger
+from trigflow_github import github
+from trigflow_github.payloads import Issues
 
 pytestmark = pytest.mark.anyio
 BODY = github.issues.specification.examples()["opened"].read()

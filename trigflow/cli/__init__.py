@@ -67,16 +67,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except (TrigflowError, ExceptionGroup) as raised:
-        error = _ours(raised)
-        warn(str(error))
-        return WRONG if isinstance(error, SetupError | StoreUnusable) else FAILED
+        ours = _ours(raised)
+        warn(str(ours))
+        return WRONG if isinstance(ours, SetupError | StoreUnusable) else FAILED
     return code if isinstance(code, int) else 0
 
 
 def _ours(error: Exception) -> TrigflowError:
     """Return our error, also where a task group has wrapped it; what is not ours is raised again."""
-    if isinstance(error, TrigflowError):
-        return error
-    if isinstance(error, ExceptionGroup) and len(error.exceptions) == 1:
-        return _ours(error.exceptions[0])
+    inner: BaseException = error
+    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
+        inner = inner.exceptions[0]
+    if isinstance(inner, TrigflowError):
+        return inner
     raise error

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 
 
 @contextmanager
-def environment(values: Mapping[str, str | None]) -> Iterator[None]:
+def environment(values: Mapping[str, str | None]) -> Generator[None, None, None]:
     """Set variables, or take them away where the value is None, and undo it."""
     before = {name: os.environ.get(name) for name in values}
     _put(values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, TypeAlias
@@ -39,23 +39,37 @@ def set_up(target: str | None, store: str | None, url: str | None = None) -> App
 
 
 @asynccontextmanager
-async def inspected(target: str | None, store: str | None, url: str | None = None) -> AsyncIterator[App]:
-    """Open an app that another process may be serving: nothing is executed or registered here."""
+async def inspected(
+    target: str | None, store: str | None, url: str | None = None, *, writes: bool = True
+) -> AsyncGenerator[App, None]:
+    """Open an app that another process may be serving: nothing is executed or registered here.
+
+    writes: make the store where there is none; else one in memory stands in.
+    """
     app = set_up(target, store, url)
-    _refuse_memory(app.resolved().settings.store)
+    path = app.resolved().settings.store
+    if writes:
+        _refuse_memory(path)
+    elif not exists(path):
+        app.override(store=MEMORY)
     async with app.inspect():
         yield app
 
 
 @asynccontextmanager
-async def looked_into(target: str | None, store: str | None) -> AsyncIterator[Store]:
+async def looked_into(target: str | None, store: str | None) -> AsyncGenerator[Store, None]:
     """Open the store alone; where it is named, the app is not even imported."""
     path = store or set_up(target, None).resolved().settings.store
     _refuse_memory(path)
-    if not Path(path).exists():
+    if not exists(path):
         raise SetupError(f"there is no store {path!r} yet; start the app, or name its store with --store")
     async with SqliteStore(path, store_id=lambda: random_name(5)) as opened:
         yield opened
+
+
+def exists(path: str) -> bool:
+    """Tell whether a store is there."""
+    return Path(path).exists()
 
 
 def _refuse_memory(path: str) -> None:

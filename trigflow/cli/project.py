@@ -11,8 +11,7 @@ from typing import Annotated, Any
 import attrs
 from cyclopts import Parameter
 
-from trigflow.app import App
-from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, set_up
+from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspected, set_up
 from trigflow.cli.registrations import show_plan, told_step
 from trigflow.cli.screen import say, show_fields, show_json, show_table, styled
 from trigflow.cli.targets import TargetError
@@ -20,7 +19,6 @@ from trigflow.core.errors import SetupError
 from trigflow.core.jobs import Job
 from trigflow.core.settings import Resolved, resolve
 from trigflow.core.triggers import Trigger
-from trigflow.opened import MEMORY
 
 MASK = "***"
 GROUP = "trigflow.integrations"
@@ -51,10 +49,7 @@ async def check(
 
     Nothing is written: where the app has no store yet, one in memory stands in.
     """
-    app = set_up(target, store, url)
-    if not Path(app.resolved().settings.store).exists():
-        app.override(store=MEMORY)
-    async with app.inspect():
+    async with inspected(target, store, url, writes=False) as app:
         steps = await app.plan(offline=True)
     if as_json:
         show_json({"jobs": [_job(job) for job in app.jobs.values()], "plan": [told_step(s) for s in steps]})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import Annotated, TypeAlias
+from typing import Annotated, TypeAlias, cast
 
 from cyclopts import Parameter
 
@@ -89,7 +89,7 @@ async def plan(
     as_json: AsJson = False,
 ) -> int:
     """Show what would be done at providers; changes nothing."""
-    async with inspected(target, store, url) as app:
+    async with inspected(target, store, url, writes=False) as app:
         steps = await app.plan(offline=offline, grace=grace)
         if app.opened.base_url is None:
             warn("the public URL is not known, so webhooks can't be made; pass --url or set TRIGFLOW_URL")
@@ -142,7 +142,7 @@ def show_plan(steps: Sequence[Step]) -> None:
         symbol, style = SYMBOLS[step.action]
         say(styled(f"{symbol:>3} ", style), styled(_name(step), "bold"), f"  {step.reason}")
         _show_events(step)
-    counts = Counter(step.action for step in steps if step.changes)
+    counts: Counter[Action] = Counter(step.action for step in steps if step.changes)
     if counts:
         parts = ", ".join(f"{count} to {_verb(action)}" for action, count in counts.items())
         say(f"\nPlan: {parts}.")
@@ -175,7 +175,7 @@ def _verb(action: Action) -> str:
 
 
 def _cell(value: object) -> object:
-    return ", ".join(map(str, value)) if isinstance(value, list) else value
+    return ", ".join(map(str, cast("list[object]", value))) if isinstance(value, list) else value
 
 
 def _endpoint(app: App, endpoint: r.Endpoint, s: r.Subscription, *, show_secrets: bool) -> dict[str, object]:

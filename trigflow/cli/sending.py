@@ -38,7 +38,7 @@ class Sample:
         source = self.specification.source
         if not isinstance(source, ExternalSource):
             raise SetupError(f"{self.name} does not come over HTTP")
-        return cast("ExternalSource[Any, Any, Any]", source)
+        return cast("ExternalSource[Any, Any, Any]", self.specification.source)
 
     def read(self) -> bytes:
         """Return the payload."""
@@ -55,9 +55,9 @@ async def deliver(
     key: Annotated[
         str | None, Parameter(help="Which webhook is meant, as `trigflow endpoints` shows it.")
     ] = None,
-    id: Annotated[
+    id: Annotated[  # noqa: A002 - the field's word
         str | None, Parameter(help="Id of the delivery; one that was used is a redelivery.")
-    ] = None,  # noqa: A002
+    ] = None,
     store: StorePath = None,
     url: PublicUrl = None,
     as_json: AsJson = False,

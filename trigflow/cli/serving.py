@@ -76,9 +76,7 @@ def dev(
             url = stack.enter_context(tunnels.opened(port))
             say("public URL ", styled(url, "bold"))
         elif app.resolved().settings.url is None:
-            warn(
-                "no public URL: webhooks are not registered; pass --tunnel or --url, or use `trigflow deliver`"
-            )
+            warn("no public URL, so no webhooks: pass --tunnel or --url, or try `trigflow deliver`")
         stack.enter_context(environment({TARGET: target, STORE: store, URL: url}))
         config = uvicorn.Config(
             "trigflow.cli.serving:reloaded", factory=True, host=LOOPBACK, port=port, reload=reload,

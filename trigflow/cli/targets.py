@@ -120,7 +120,7 @@ def _import(target: Target) -> ModuleType:
         if error.name is not None and f"{target.module}.".startswith(f"{error.name}."):
             raise TargetError(f"there is no module {target.module!r} in {folder}; {FORMS}") from None
         raise _failed(error, target) from None
-    except (Exception, SystemExit) as error:  # the boundary: the user's module is executed
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - the boundary: the user's module is executed
         raise _failed(error, target) from None
 
 

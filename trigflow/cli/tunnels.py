@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from queue import Empty, Queue
 from time import monotonic
@@ -50,7 +50,7 @@ INSTALL = (
 
 
 @contextmanager
-def opened(port: int) -> Iterator[str]:
+def opened(port: int) -> Generator[str, None, None]:
     """Run the first tunnel that is installed and yield its public URL; SetupError where there is none."""
     found = next(((tunnel, path) for tunnel in TUNNELS if (path := shutil.which(tunnel.program))), None)
     if found is None:

@@ -9,22 +9,24 @@ kind  ms since 1970  |  random per process
 from __future__ import annotations
 
 from collections.abc import Callable
-from itertools import count
 
 COUNTER_BITS = 20
 RANDOM_BYTES = 5
 
 
 class Ids:
-    """Makes names; one object per process, made after a fork."""
+    """Makes names; one object per process, made after a fork, used by one thread."""
 
     def __init__(self, now: Callable[[], float], randomness: Callable[[int], bytes]) -> None:
         """Take the clock (unix seconds) and a source of random bytes."""
         self._now = now
         self._tail = randomness(RANDOM_BYTES).hex()
-        self._next = count(int.from_bytes(randomness(2), "big")).__next__
-        self._mask = (1 << COUNTER_BITS) - 1
+        self._last = 0
 
     def new(self, kind: str) -> str:
-        """Return a new name such as `run_0193…`; later names sort after earlier ones."""
-        return f"{kind}_{int(self._now() * 1000):011x}{self._next() & self._mask:05x}{self._tail}"
+        """Return a new name such as `run_0193…`; later names sort after earlier ones.
+
+        They do so when the clock is set back, too: the counter then runs on.
+        """
+        self._last = max(self._last + 1, int(self._now() * 1000) << COUNTER_BITS)
+        return f"{kind}_{self._last:016x}{self._tail}"

@@ -9,7 +9,8 @@ import msgspec
 
 HIDDEN = "[redacted]"
 _SECRET = re.compile(
-    rb"auth|cookie|token|secret|password|signature|api-?key|credential|hmac|-mac$", re.IGNORECASE
+    rb"auth|cookie|token|secret|passw|signature|\bsig\b|(api|access|private)[-_]?key|credential|bearer|jwt|hmac|-mac$",
+    re.IGNORECASE,
 )
 
 

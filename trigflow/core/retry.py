@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
-LONGEST_EXPONENT = 64  # factor ** n overflows a float long before a person would wait for it
+from trigflow.core.errors import RateLimited, RefusedForNow
 
 
 def _not_negative(_: object, attribute: attrs.Attribute[timedelta], value: timedelta) -> None:
@@ -26,7 +26,9 @@ class Retry:
 
     times: int = attrs.field(default=3, validator=attrs.validators.ge(0))
     first: timedelta = attrs.field(default=timedelta(seconds=1), validator=_not_negative)
-    factor: float = attrs.field(default=2.0, validator=attrs.validators.ge(1))
+    factor: float = attrs.field(
+        default=2.0, validator=[attrs.validators.ge(1), attrs.validators.lt(float("inf"))]
+    )
     longest: timedelta = attrs.field(default=timedelta(minutes=10), validator=_not_negative)
     jitter: float = attrs.field(default=0.2, validator=[attrs.validators.ge(0), attrs.validators.le(1)])
 
@@ -38,11 +40,30 @@ class Retry:
         """
         if failed > self.times:
             return None
-        full = min(
-            self.first.total_seconds() * self.factor ** min(failed - 1, LONGEST_EXPONENT),
-            self.longest.total_seconds(),
-        )
+        full = min(self._unbounded(failed), self.longest.total_seconds())
         return timedelta(seconds=full * (1 - self.jitter * chance))
+
+    def _unbounded(self, failed: int) -> float:
+        try:
+            return self.first.total_seconds() * self.factor ** (failed - 1)
+        except OverflowError:
+            return self.longest.total_seconds()
+
+    def next_at(self, failed: int, error: Exception, *, now: datetime, chance: float) -> datetime | None:
+        """Tell when to try again after `error`: never sooner than whoever refused asked for.
+
+        now: aware. Returns None when there is no further attempt.
+        """
+        wait = self.wait(failed, chance=chance)
+        return None if wait is None else max(now + wait, asked_to_wait(error) or now)
+
+
+def asked_to_wait(error: BaseException) -> datetime | None:
+    """Return the latest moment that an error, or one of its group, asks to wait for."""
+    if isinstance(error, BaseExceptionGroup):
+        members: tuple[BaseException, ...] = error.exceptions
+        return max(filter(None, map(asked_to_wait, members)), default=None)
+    return error.until if isinstance(error, RateLimited | RefusedForNow) else None
 
 
 NEVER = Retry(times=0)

@@ -66,3 +66,13 @@ class IntakeTables(Tables):
         if delivery.activates and kept.state == "pending":
             kept = attrs.evolve(kept, state="active", cause="")
         self._subscriptions[kept.id] = kept
+        endpoint = self._endpoints.get(delivery.endpoint_id)
+        if delivery.activates and endpoint is not None and endpoint.state == "pending":
+            self._endpoints[endpoint.id] = attrs.evolve(endpoint, state="active")
+
+    async def payload(self, event_row: str) -> bytes | None:
+        """Return an event's JSON text."""
+        event = self._events.get(event_row)
+        if event is None:
+            return None
+        return event.payload if event.payload is not None else self._deliveries[event.row.delivery_id].body

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from trigflow.core.runs import Place, state_of
+from trigflow.core.runs import Place, State, state_of
 from trigflow.runtime import records as r
 from trigflow.stores.memory.runs import RunTables
 from trigflow.stores.memory.tables import Run, tasks_of
@@ -34,20 +34,14 @@ class LogTables(RunTables):
         events = [event.row.id for event in self._events.values() if event.row.delivery_id == d.id]
         runs = sum(run.event in events for run in self._runs.values())
         return r.DeliveryRow(
-            d.id, d.endpoint_id, "" if endpoint is None else endpoint.source, d.subscription_id, d.received_at,
-            d.outcome, d.cause, d.status, d.method, d.headers, d.trace, len(events), runs,
+            d.id, d.endpoint_id, "" if endpoint is None else endpoint.source, d.subscription_id,
+            d.received_at, d.outcome, d.cause, d.status, d.method, d.headers, d.trace, len(events), runs,
         )  # fmt: skip
 
     async def events(self, delivery_id: str) -> Sequence[r.EventRow]:
         """Return the events that a delivery brought."""
-        return [event.row for event in self._events.values() if event.row.delivery_id == delivery_id]
-
-    async def payload(self, event_row: str) -> bytes | None:
-        """Return an event's JSON text."""
-        event = self._events.get(event_row)
-        if event is None:
-            return None
-        return event.payload if event.payload is not None else self._deliveries[event.row.delivery_id].body
+        found = (event.row for event in self._events.values() if event.row.delivery_id == delivery_id)
+        return sorted(found, key=lambda row: row.id)
 
     async def runs(
         self, *, limit: int, before: str | None = None, job: str | None = None, event: str | None = None
@@ -71,12 +65,23 @@ class LogTables(RunTables):
         return r.RunDetail(self._run_row(run), result, tasks_of(run), tuple(run.attempts), tuple(run.logs))
 
     def _run_row(self, run: Run) -> r.RunRow:
-        queued, finish, event = self._queue.get(run.new.id), run.finish, self._events[run.event].row
-        place = None if queued is None else Place(queued.due_at, queued.owner, queued.starts, queued.waits)
-        tried = self._tried(run.new.id)
-        last = run.attempts[-1].error if run.attempts else None
-        return r.RunRow(
-            run.new.id, run.new.job, state_of(None if finish is None else finish.state, place), event.event_id,
-            event.name, event.delivery_id, run.created_at, None if finish is None else finish.ended_at,
-            tried if finish is None else finish.attempts, last if finish is None else finish.error, run.new.replay_of,
-        )  # fmt: skip
+        new, event = run.new, self._events[run.event].row
+        head = (
+            new.id,
+            new.job,
+            self._state(run),
+            event.event_id,
+            event.name,
+            event.delivery_id,
+            run.created_at,
+        )
+        if run.finish is None:
+            error = run.attempts[-1].error if run.attempts else None
+            return r.RunRow(*head, None, self._tried(new.id), error, new.replay_of)
+        end = run.finish
+        return r.RunRow(*head, end.ended_at, end.attempts, end.error, new.replay_of)
+
+    def _state(self, run: Run) -> State:
+        q = self._queue.get(run.new.id)
+        place = None if q is None else Place(q.due_at, q.owner, q.starts, q.waits)
+        return state_of(None if run.finish is None else run.finish.state, place)

@@ -24,7 +24,7 @@ class RegistryTables(Tables):
             attrs.evolve(
                 e, subscriptions=tuple(s for s in kept if s.endpoint_id == e.id and s.state != "removed")
             )
-            for e in self._endpoints.values()
+            for _, e in sorted(self._endpoints.items())
             if e.state != "removed"
         ]
 
@@ -70,6 +70,8 @@ class RegistryTables(Tables):
 
     async def claim_subscription(self, subscription_id: str, owner: str, *, now: int, until: int) -> bool:
         """Take the right to register."""
+        if subscription_id not in self._subscriptions:
+            return False
         held = self._claims.get(subscription_id)
         if held is not None and held[0] != owner and held[1] >= now:
             return False
@@ -87,7 +89,10 @@ class RegistryTables(Tables):
 
     async def wants(self, *, since: int) -> Sequence[r.Want]:
         """Return what processes want whose wants are not older than `since`."""
-        return [want for at, wants in self._wants.values() if at >= since for want in wants]
+        fresh = [
+            (at, owner, want) for owner, (at, wants) in self._wants.items() if at >= since for want in wants
+        ]
+        return [want for *_, want in sorted(fresh, key=lambda one: (one[2].identity, *one[:2]))]
 
     async def log_registration(self, attempt: r.RegistrationAttempt) -> None:
         """Keep an attempt at registering."""

@@ -19,10 +19,10 @@ class RunTables(IntakeTables):
             return None
         event = self._events[run.event]
         text = await self.payload(run.event)
-        assert text is not None  # noqa: S101 - nothing is forgotten here
-        return r.LoadedRun(
-            run_id, run.new.job, run.created_at, run.new.replay_of, run.event, event.row.event_id, event.row.name,
-            event.row.at, event.context, text, event.row.delivery_id, event.row.subscription_id, tasks_of(run),
+        return None if text is None else r.LoadedRun(
+            run_id, run.new.job, run.created_at, run.new.replay_of, run.event, event.row.event_id,
+            event.row.name, event.row.at, event.context, text, event.row.delivery_id,
+            event.row.subscription_id, tasks_of(run),
         )  # fmt: skip
 
     async def keep_task(self, claim: r.Claim, task: r.KeptTask, logs: Sequence[r.LogLine]) -> bool:

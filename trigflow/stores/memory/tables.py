@@ -74,4 +74,5 @@ class Tables:
 
 
 def tasks_of(run: Run) -> tuple[r.KeptTask, ...]:
+    """Return a run's tasks in the order in which they began."""
     return tuple(sorted(run.tasks.values(), key=lambda task: (task.started_at, task.key)))

@@ -104,6 +104,10 @@ def _update_subscription(connection: Connection, delivery: r.NewDelivery) -> Non
             "UPDATE subscriptions SET state = 'active', cause = '' WHERE id = ? AND state = 'pending'",
             (subscription,),
         )
+        connection.execute(
+            "UPDATE endpoints SET state = 'active' WHERE id = ? AND state = 'pending'",
+            (delivery.endpoint_id,),
+        )
 
 
 def execute(connection: Connection, statement: r.Statement) -> None:

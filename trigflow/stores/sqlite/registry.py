@@ -103,7 +103,8 @@ class RegistryRows(Database):
             connection.execute(
                 "UPDATE endpoints SET state = 'removed', removed_at = ?1 WHERE id = "
                 "(SELECT endpoint_id FROM subscriptions WHERE id = ?2) "
-                "AND NOT EXISTS (SELECT 1 FROM subscriptions WHERE endpoint_id = endpoints.id AND state <> 'removed')",
+                "AND NOT EXISTS (SELECT 1 FROM subscriptions "
+                "WHERE endpoint_id = endpoints.id AND state <> 'removed')",
                 (at, subscription_id),
             )
 
@@ -210,8 +211,8 @@ def _encoded(text: str | None) -> bytes | None:
 def _row(s: r.Subscription) -> tuple[Value, ...]:
     return (
         s.id, s.endpoint_id, s.source, s.key, s.connection, s.params.decode(), _text(s.data),
-        _names(s.registered), s.coverage, s.state, s.cause, s.account, _text(s.metadata), s.lease_until, s.failures, s.next_at,
-        s.created_at, s.updated_at,
+        _names(s.registered), s.coverage, s.state, s.cause, s.account, _text(s.metadata), s.lease_until,
+        s.failures, s.next_at, s.created_at, s.updated_at,
     )  # fmt: skip
 
 

@@ -132,7 +132,10 @@ class QueueRows(Database):
             if len(rows) < limit:
                 rows += connection.execute(_TAKE, (owner, now, limit - len(rows))).fetchall()
             rows.sort(key=lambda row: (-row[0], *row[1:3]))
-            return [r.Claim(*row[2:], row[0]) for row in rows]
+            return [
+                r.Claim(run_id, fence, starts, attempts, priority)
+                for priority, _, run_id, fence, starts, attempts in rows
+            ]
 
         return await self.write(work)
 
