@@ -66,18 +66,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `trigflow runs list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
-    except (TrigflowError, ExceptionGroup) as raised:
-        ours = _ours(raised)
-        warn(str(ours))
-        return WRONG if isinstance(ours, SetupError | StoreUnusable) else FAILED
+    except TrigflowError as error:
+        return _refused(error)
+    except ExceptionGroup as group:
+        return _refused(_only(group))
     return code if isinstance(code, int) else 0
 
 
-def _ours(error: Exception) -> TrigflowError:
-    """Return our error, also where a task group has wrapped it; what is not ours is raised again."""
-    inner: BaseException = error
-    while isinstance(inner, BaseExceptionGroup) and len(inner.exceptions) == 1:
-        inner = inner.exceptions[0]
-    if isinstance(inner, TrigflowError):
-        return inner
-    raise error
+def _refused(error: TrigflowError) -> int:
+    warn(str(error))
+    return WRONG if isinstance(error, SetupError | StoreUnusable) else FAILED
+
+
+def _only(group: ExceptionGroup[Exception]) -> TrigflowError:
+    """Return our error that a task group has wrapped; what is not ours is raised again."""
+    first, *more = group.exceptions
+    if more or not isinstance(first, TrigflowError):
+        raise group
+    return first

@@ -54,8 +54,8 @@ def say(*parts: Text | str) -> None:
 
 
 def warn(text: str) -> None:
-    """Print a line beside the output."""
-    print(f"trigflow: {safe(text)}", file=sys.stderr)
+    """Print one line beside the output."""
+    print(f"trigflow: {safe(' '.join(text.split()))}", file=sys.stderr)
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:

@@ -62,10 +62,6 @@ class _Around:
     clients: Mapping[type, object]
 
     async def client(self, annotation: Any, run: r.LoadedRun) -> object:
-        if annotation not in self.clients:
-            raise SetupError(
-                f"the job asks for a {annotation.__name__}; pass clients={{{annotation.__name__}: …}}"
-            )
         return self.clients[annotation]
 
     async def delivery(self, run: r.LoadedRun) -> object:
@@ -91,6 +87,7 @@ async def run_job(
     if mark is None:
         raise SetupError(f"{function!r} is not a job; decorate it with @trigger(...)")
     job = build_job(function, mark, given=GIVEN)
+    _check_clients(job, clients or {})
     store = MemoryStore(store_id="test")
     clock = _Time(0.0)
     await _accept(store, job, payload if isinstance(payload, bytes) else encode_json(payload), event)
@@ -105,6 +102,13 @@ async def run_job(
     detail = await store.run("run")
     assert detail is not None  # noqa: S101 - accepted above
     return ran_of(detail)
+
+
+def _check_clients(job: Job, clients: Mapping[type, object]) -> None:
+    for parameter in job.parameters:
+        if parameter.role == "client" and parameter.annotation not in clients:
+            name = parameter.annotation.__name__
+            raise SetupError(f"job {job.id} asks for a {name}; pass clients={{{name}: …}}")
 
 
 async def _accept(store: MemoryStore, job: Job, text: bytes, event: str) -> None:
