@@ -241,14 +241,16 @@ def _module(name: str) -> ModuleType:
         raise
 
 
-def _credentials(connections: Mapping[Integration, str | Mapping[str, str]]) -> Mapping[str, Credentials]:
-    found: dict[str, Credentials] = {}
+def _credentials(
+    connections: Mapping[Integration, str | Mapping[str, str]],
+) -> Mapping[Integration, Credentials]:
+    found: dict[Integration, Credentials] = {}
     for integration, told in connections.items():
         field = integration.auth[0].fields[0].name if integration.auth else "token"
         given = {field: told} if isinstance(told, str) else told
         if not any(given.values()):
             raise SetupError(f"connections: the credentials of {integration.id} are empty")
-        found[integration.id] = Credentials(given)
+        found[integration] = Credentials(given)
     return found
 
 

@@ -6,7 +6,7 @@ import logging
 import os
 import secrets
 from base64 import b32encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from datetime import timedelta
 from pathlib import Path
@@ -19,21 +19,27 @@ from trigflow.core.errors import SetupError
 from trigflow.core.http import Request, Response
 from trigflow.core.ids import Ids
 from trigflow.core.jobs import Job
-from trigflow.core.payloads import encode_json
-from trigflow.core.plan import Identity
 from trigflow.core.settings import Settings
-from trigflow.core.triggers import Trigger
 from trigflow.engines.embedded import EmbeddedEngine
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.clients import Clients
 from trigflow.runtime.clock import SystemClock
+from trigflow.runtime.collect import (
+    connection_of,
+    identity_of,
+    installed,
+    integrations_of,
+    sources_of,
+    triggers_of,
+    wants_of,
+)
 from trigflow.runtime.execute import Executor
 from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.receive import Receiver, events_by_topic
 from trigflow.runtime.reconcile import Reconciler
 from trigflow.runtime.replay import Replayer, kept_delivery
-from trigflow.runtime.routes import AnySource, Routes
+from trigflow.runtime.routes import Routes
 from trigflow.runtime.vault import Vault
 from trigflow.sources.credentials import Credentials
 from trigflow.sources.external import ExternalSource
@@ -62,7 +68,7 @@ class Opened:
         self,
         jobs: Mapping[str, Job],
         settings: Settings,
-        given: Mapping[str, Credentials],
+        given: Mapping[Integration, Credentials],
         *,
         clock: Clock | None,
         chance: Callable[[], float],
@@ -78,10 +84,15 @@ class Opened:
         self.body_limit = settings.body_limit
         self.base_url = None if settings.url is None else settings.url.rstrip("/")
         self.clock = clock or SystemClock()
-        self.integrations = _integrations(jobs)
-        self.sources = _sources(jobs)
-        self.clients = Clients(self.integrations, given, os.environ)
-        self._client_of = {source.client: self._owner_of(source) for source in self.sources.values()}
+        self.integrations = integrations_of(jobs, given)
+        self.sources = sources_of(jobs, given)
+        credentials = {integration.id: told for integration, told in given.items()}
+        self.clients = Clients(self.integrations, credentials, os.environ)
+        self._client_of = {
+            trigger.source.client: connection_of(trigger)
+            for trigger in triggers_of(jobs)
+            if isinstance(trigger.source, ExternalSource)
+        }
         self._chance = chance
         self.problem = ""
         self.mounted_at: str | None = None
@@ -105,6 +116,7 @@ class Opened:
         self._secret = keys[0]
         self.store = await stack.enter_async_context(_store(self.settings))
         self.mark = f"/e/{self.store.store_id}/"
+        await self._find_left_over()
         owner = self.ids.new("ins")
         self.routes = Routes(self.sources, self.store, self.vault, self.clock)
         await stack.enter_async_context(self.clients)
@@ -140,6 +152,14 @@ class Opened:
         group.start_soon(self._remember)
         if self.settings.registration == "auto":
             group.start_soon(self._register)
+
+    async def _find_left_over(self) -> None:
+        """Find the sources of webhooks whose last job is gone, so that they can be removed."""
+        left = {endpoint.source for endpoint in await self.store.endpoints()} - set(self.sources)
+        if left:
+            for integration, source in installed(left):
+                self.integrations.setdefault(integration.id, integration)
+                self.sources[source.id] = source
 
     # --- in the background
 
@@ -241,61 +261,6 @@ class Opened:
         """Stop a run."""
         at = int(self.clock.now() * 1000)
         return await self.store.cancel(run, self.engine.cancel(run), at=at)
-
-    def _owner_of(self, source: AnySource) -> str:
-        for trigger in _triggers(self.jobs):
-            if trigger.source is source:
-                return connection_of(trigger)
-        raise AssertionError(source)
-
-
-def connection_of(trigger: Trigger[object]) -> str:
-    """Name the connection that a trigger's webhook is registered with: the integration's own one."""
-    return "" if trigger.integration is None else str(trigger.integration.id)
-
-
-def identity_of(trigger: Trigger[object]) -> Identity:
-    """Name the subscription that a trigger's events come from."""
-    return (trigger.source.id, trigger.source.key_of(trigger.params), connection_of(trigger))
-
-
-def wants_of(jobs: Mapping[str, Job]) -> Sequence[r.Want]:
-    """Collect what jobs want: one entry a webhook, with the union of their events."""
-    params: dict[Identity, bytes] = {}
-    events: dict[Identity, set[str]] = {}
-    for trigger in _triggers(jobs):
-        if isinstance(trigger.source, ExternalSource):
-            identity = identity_of(trigger)
-            params.setdefault(identity, encode_json(trigger.params))
-            events.setdefault(identity, set()).update(trigger.specification.registers)
-    return [
-        r.Want(*identity, params[identity], tuple(sorted(events[identity]))) for identity in sorted(events)
-    ]
-
-
-def _triggers(jobs: Mapping[str, Job]) -> Iterator[Trigger[object]]:
-    for job in jobs.values():
-        for listens in job.listens:
-            yield listens.trigger
-
-
-def _sources(jobs: Mapping[str, Job]) -> Mapping[str, AnySource]:
-    found: dict[str, AnySource] = {}
-    for trigger in _triggers(jobs):
-        if not isinstance(trigger.source, ExternalSource):
-            continue
-        source: AnySource = trigger.source
-        if found.setdefault(source.id, source) is not source:
-            raise SetupError(f"two sources have the id {source.id!r}; rename one of them")
-    return found
-
-
-def _integrations(jobs: Mapping[str, Job]) -> Mapping[str, Integration]:
-    found: dict[str, Integration] = {}
-    for trigger in _triggers(jobs):
-        if trigger.integration is not None:
-            found.setdefault(trigger.integration.id, trigger.integration)
-    return found
 
 
 def _store(settings: Settings) -> Store:

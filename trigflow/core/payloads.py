@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable
-from functools import cache
-from typing import TYPE_CHECKING, Any, Protocol, get_type_hints
+from collections.abc import Callable, Iterable
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any, Protocol, cast, get_type_hints
+from weakref import WeakKeyDictionary
 
 import attrs
 import msgspec
+import msgspec.inspect
 
 from trigflow.core.errors import PayloadError, SetupError
 
@@ -35,6 +37,13 @@ class Structure(Protocol):
 
 
 _UNSET = object()
+# What says nothing, or not enough for msgspec to decode into.
+_PLAIN: dict[Any, Any] = {
+    object: Any,
+    inspect.Parameter.empty: Any,
+    dict: dict[str, Any],
+    list: list[Any],
+}
 
 
 @cache
@@ -43,18 +52,42 @@ def structure_into(annotation: Any) -> Structure:
 
     Raises SetupError where neither msgspec, cattrs nor pydantic can.
     """
-    if annotation in (Any, object, inspect.Parameter.empty, dict, list):
-        annotation = {dict: dict[str, Any], list: list[Any]}.get(annotation, Any)
-    if hasattr(annotation, "model_validate_json"):
+    annotation = _PLAIN.get(annotation, annotation)
+    if _is_pydantic(annotation):
         return _through_pydantic(annotation)
     try:
-        decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(annotation)
+        foreign = _has_foreign(msgspec.inspect.type_info(annotation))
     except (TypeError, NameError):
-        return _through_cattrs(annotation)
-    return _through_msgspec(decoder, annotation)
+        foreign = True
+    return _through_cattrs(annotation) if foreign else _through_msgspec(annotation)
 
 
-def _through_msgspec(decoder: msgspec.json.Decoder[Any], annotation: Any) -> Structure:
+def _has_foreign(info: object) -> bool:
+    """Tell whether a type holds classes that msgspec takes note of but can't fill."""
+    waiting: list[object] = [info]
+    seen: set[int] = set()
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, msgspec.inspect.CustomType):
+            return True
+        if id(found) not in seen:  # types may hold themselves
+            seen.add(id(found))
+            waiting.extend(_parts(found))
+    return False
+
+
+def _parts(info: object) -> Iterable[object]:
+    """Return the types that a type is made of."""
+    if isinstance(info, tuple):
+        return cast("tuple[object, ...]", info)
+    if not isinstance(info, msgspec.inspect.Type | msgspec.inspect.Field):
+        return ()
+    return [getattr(info, name) for name in info.__struct_fields__ if name not in ("cls", "default")]
+
+
+def _through_msgspec(annotation: Any) -> Structure:
+    decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(annotation)
+
     def structure(text: bytes, decoded: object = _UNSET) -> Any:
         try:
             if decoded is not _UNSET:
@@ -125,7 +158,16 @@ def _converter() -> cattrs.Converter:
     converter = make_converter()
     for kind in (str, int, bool, float):
         converter.register_structure_hook(kind, _strict)
+    converter.register_structure_hook_func(_is_pydantic, _into_pydantic)
     return converter
+
+
+def _is_pydantic(kind: Any) -> bool:
+    return hasattr(kind, "model_validate_json")
+
+
+def _into_pydantic(value: Any, kind: Any) -> Any:
+    return kind.model_validate_json(msgspec.json.encode(value), strict=True)
 
 
 def _strict(value: Any, kind: type) -> Any:
@@ -149,7 +191,7 @@ def encode_json(value: object) -> bytes:
     """
     try:
         return msgspec.json.encode(value, enc_hook=_unstructure)
-    except (TypeError, ValueError, RecursionError, msgspec.EncodeError) as error:
+    except (TypeError, ValueError, OverflowError, RecursionError, msgspec.EncodeError) as error:
         raise PayloadError("result", f"{error}; return something that JSON can say") from error
 
 
@@ -159,18 +201,35 @@ def _unstructure(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is not JSON-able")
 
 
-@cache
 def return_structure(function: Callable[..., Any]) -> Structure:
-    """Return what structures a kept result into a function's return annotation.
+    """Return what structures a kept result into a function's return annotation, or into a class.
 
     A function without a (resolvable) return annotation gives plain JSON values.
     """
-    target = getattr(function, "func", function)  # functools.partial
-    target = inspect.unwrap(target)
-    if not inspect.isroutine(target) and not inspect.isclass(target):
-        target = getattr(type(target), "__call__", target)  # noqa: B004 - its annotations are wanted
+    target = _annotated(function)
+    found = _structures.get(target)
+    if found is None:
+        found = _structures[target] = _structure_of_result(target)
+    return found
+
+
+# Weak: a lambda or a closure is a new function each time, and would be kept with all that it holds.
+_structures: WeakKeyDictionary[Callable[..., Any], Structure] = WeakKeyDictionary()
+
+
+def _annotated(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the function or class whose annotations say what a call gives."""
+    while isinstance(function, partial):
+        function = function.func
+    function = inspect.unwrap(getattr(function, "__func__", function))
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    return getattr(type(function), "__call__", function)  # noqa: B004 - its annotations are wanted
+
+
+def _structure_of_result(target: Callable[..., Any]) -> Structure:
     try:
-        annotation = get_type_hints(target).get("return", Any)
+        annotation: Any = target if inspect.isclass(target) else get_type_hints(target).get("return", Any)
         return structure_into(Any if annotation is type(None) else annotation)
     except (NameError, TypeError, SetupError):
         return structure_into(Any)
