@@ -7,10 +7,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
+from trigflow.core.filters import Filter
+
 PayloadT_co = TypeVar("PayloadT_co", covariant=True)
 ParamsT_co = TypeVar("ParamsT_co", covariant=True)
-
-Filter = Mapping[str, object]
 
 
 class Source(Protocol):
