@@ -1,11 +1,19 @@
-"""Hypothesis strategies: filters, and payloads that nearly or fully meet a given filter."""
+"""Hypothesis strategies for filters and for payloads that nearly or fully meet one, and a model.
+
+The model, `holds`, reads a filter's rules one by one, slowly, and shares nothing with
+the code under test.
+"""
 
 from __future__ import annotations
 
+import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeGuard
 
 from hypothesis import strategies as st
+
+NOTHING = object()  # the value of a key that is not there
 
 Draw = Callable[[st.SearchStrategy[Any]], Any]
 
@@ -193,4 +201,111 @@ def _along(draw: Draw, path: str, clause: Any) -> Any:
             value = [*([None] * int(step)), value]
         else:
             value = {step: value}
+    return value
+
+
+# --- the model: rules read one by one, slowly -------------------------------------------------------------
+
+
+def same(one: object, other: object) -> bool:
+    if isinstance(one, bool) or isinstance(other, bool) or one is None or other is None:
+        return one is other
+    if isinstance(one, (int, float)) and isinstance(other, (int, float)):
+        return one == other
+    return isinstance(one, str) and isinstance(other, str) and one == other
+
+
+def holds(clause: Any, value: Any) -> bool:
+    if is_array(clause):
+        if clause and is_object(clause[0]):
+            return all(holds(part, value) for part in clause)
+        return not clause or any(same(literal, value) for literal in clause)
+    if not clause:
+        return True
+    if next(iter(clause)).startswith("$"):
+        return all(operator_holds(name, argument, value) for name, argument in clause.items())
+    if is_array(value):
+        return any(is_object(element) and holds(clause, element) for element in value)
+    return is_object(value) and all(holds(part, value.get(key, NOTHING)) for key, part in clause.items())
+
+
+def operator_holds(name: str, wanted: Any, value: Any) -> bool:
+    text = value if isinstance(value, str) else None
+    elements: Sequence[Any] | None = value if is_array(value) else None
+    number = value if isinstance(value, (int, float)) and not isinstance(value, bool) else None
+    match name:
+        case "$and":
+            return all(holds(part, value) for part in wanted)
+        case "$or":
+            return any(holds(part, value) for part in wanted)
+        case "$not" | "$nin" | "$anythingBut":
+            return not holds(wanted if is_array(wanted) or is_object(wanted) else [wanted], value)
+        case "$in":
+            return holds(wanted, value)
+        case "$any":
+            return elements is not None and any(holds(wanted, element) for element in elements)
+        case "$all":
+            return elements is not None and all(holds(wanted, element) for element in elements)
+        case "$includes":
+            return elements is not None and any(same(wanted, element) for element in elements)
+        case "$size":
+            return elements is not None and holds(wanted if is_object(wanted) else [wanted], len(elements))
+        case "$path":
+            return all(holds(part, value_at(path, value)) for path, part in wanted.items())
+        case "$exists":
+            return (value is not NOTHING) is wanted
+        case "$isNull":
+            return (value is None) is wanted
+        case "$between":
+            return number is not None and wanted[0] <= number <= wanted[1]
+        case "$gt" | "$gte" | "$lt" | "$lte":
+            return number is not None and in_order(name, number, wanted)
+        case _:
+            return text is not None and text_holds(name, wanted, text)
+
+
+def in_order(name: str, number: float, wanted: float) -> bool:
+    if number == wanted:
+        return name in {"$gte", "$lte"}
+    return number > wanted if name in {"$gt", "$gte"} else number < wanted
+
+
+def text_holds(name: str, wanted: str, text: str) -> bool:
+    match name:
+        case "$startsWith":
+            return text[: len(wanted)] == wanted
+        case "$endsWith":
+            return text[-len(wanted) :] == wanted
+        case "$contains":
+            return any(text[start : start + len(wanted)] == wanted for start in range(len(text)))
+        case "$ignoreCaseEquals":
+            return caseless(text) == caseless(wanted)
+        case "$regex":
+            return re.search(wanted, text) is not None
+        case "$glob":
+            return glob_holds(wanted, text)
+        case _:
+            raise AssertionError(f"the model does not know {name}")
+
+
+def caseless(text: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold())
+
+
+def glob_holds(pattern: str, text: str) -> bool:
+    if not pattern:
+        return not text
+    if pattern[0] == "*":
+        return any(glob_holds(pattern[1:], text[start:]) for start in range(len(text) + 1))
+    return bool(text) and pattern[0] in {"?", text[0]} and glob_holds(pattern[1:], text[1:])
+
+
+def value_at(path: str, value: Any) -> Any:
+    for step in (part.replace("\0", ".") for part in path.replace(r"\.", "\0").split(".")):
+        if is_object(value):
+            value = value.get(step, NOTHING)
+        elif is_array(value) and step in {"0", "1"}:
+            value = value[int(step)] if int(step) < len(value) else NOTHING
+        else:
+            return NOTHING
     return value

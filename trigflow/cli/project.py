@@ -38,8 +38,8 @@ def init(folder: Path = Path()) -> None:
             say("wrote ", styled(str(folder / name), "bold"))
     inside = "" if folder == Path() else f"cd {folder} && "
     say(f"\ntest it     {inside}pytest")
-    say(f"try it      {inside}trigflow dev, and beside it: trigflow deliver github.issues:opened")
-    say("for real    set GITHUB_TOKEN and REPO in app.py, then: trigflow dev --tunnel")
+    say(f"see it      {inside}trigflow dev, and beside it: trigflow deliver github.issues:opened")
+    say("for real    set REPO in app.py and GITHUB_TOKEN in the environment, then: trigflow dev --tunnel")
 
 
 async def check(

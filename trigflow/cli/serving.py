@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import os
+import socket
 import sys
 from contextlib import ExitStack
 from pathlib import Path
@@ -44,10 +45,9 @@ def serve(
 
     app = set_up(target, store, url)
     server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, **_options()))
-    try:
-        server.run()
-    except SystemExit:  # uvicorn's answer to a port that is taken; it has said so
-        return SET_UP_ERROR
+    with _bound(host, port) as bound:
+        _tell_address(host, port)
+        server.run([bound])
     return 0 if server.started else SET_UP_ERROR
 
 
@@ -72,6 +72,8 @@ def dev(
 
     app = set_up(target, store, url)
     with ExitStack() as stack:
+        bound = stack.enter_context(_bound(LOOPBACK, port))
+        _tell_address(LOOPBACK, port)
         if tunnel:
             url = stack.enter_context(tunnels.opened(port))
             say("public URL ", styled(url, "bold"))
@@ -83,11 +85,38 @@ def dev(
             reload_dirs=[str(_folder(target))], **_options(),
         )  # fmt: skip
         server = uvicorn.Server(config)
-        if not reload:
-            server.run()
-            return 0 if server.started else SET_UP_ERROR
-        ChangeReload(config, target=server.run, sockets=[config.bind_socket()]).run()
-    return 0
+        if reload:
+            ChangeReload(config, target=server.run, sockets=[bound]).run()
+            return 0
+        server.run([bound])
+    return 0 if server.started else SET_UP_ERROR
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    """Take a port without listening yet: until the app is open, senders are refused and try again."""
+    try:
+        ((family, kind, number, _, address), *_) = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )
+        bound = socket.socket(family, kind, number)
+    except OSError as error:
+        raise SetupError(f"{host} can't be listened at: {error}; choose another with --host") from error
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(address)
+    except OSError as error:
+        bound.close()
+        raise SetupError(
+            f"port {port} of {host} can't be had: {error}; choose another with --port"
+        ) from error
+    bound.set_inheritable(True)
+    return bound
+
+
+def _tell_address(host: str, port: int) -> None:
+    name = f"[{host}]" if ":" in host else host
+    say("serving    ", styled(f"http://{name}:{port}", "bold"), "  (Ctrl+C ends it)")
+    sys.stdout.flush()
 
 
 def reloaded() -> Shown:

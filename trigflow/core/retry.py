@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import cast
 
 import attrs
 
@@ -61,8 +62,8 @@ class Retry:
 def asked_to_wait(error: BaseException) -> datetime | None:
     """Return the latest moment that an error, or one of its group, asks to wait for."""
     if isinstance(error, BaseExceptionGroup):
-        members: tuple[BaseException, ...] = error.exceptions
-        return max(filter(None, map(asked_to_wait, members)), default=None)
+        group = cast("BaseExceptionGroup[BaseException]", error)
+        return max(filter(None, map(asked_to_wait, group.exceptions)), default=None)
     return error.until if isinstance(error, RateLimited | RefusedForNow) else None
 
 

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal
+from typing import Literal, cast
 
 import attrs
 
@@ -93,8 +93,8 @@ class Failure:
     @classmethod
     def of(cls, error: BaseException) -> Failure:
         """Describe an exception; the first real one of a group."""
-        while isinstance(error, BaseExceptionGroup) and error.exceptions:
-            error = error.exceptions[0]
+        while isinstance(error, BaseExceptionGroup):  # never empty
+            error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
         return cls(type(error).__name__, str(error)[:2000])
 
     def __str__(self) -> str:

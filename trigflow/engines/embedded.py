@@ -12,7 +12,8 @@ CLAIM_LASTS another takes its runs over, with a higher fence.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from heapq import heappop, heappush
+from contextlib import suppress
+from heapq import heapify, heappop, heappush
 from itertools import count
 
 import anyio
@@ -56,11 +57,12 @@ class EmbeddedEngine:
         self._poked = anyio.Event()
         self._stopping = False
         self._quiet = anyio.Event()
+        self._beating = anyio.CancelScope(shield=True)
 
     def put(self, items: Sequence[Item]) -> Sequence[tuple[r.Statement, ...]]:
         """Claim what is due now for this process, leave the rest in the table."""
         now = self._clock.now() * 1000
-        free = LONGEST_BACKLOG - len(self._heap) if self._group is not None and not self._stopping else 0
+        free = self._free() if self.alive else 0
         return [
             (
                 r.Enqueue(
@@ -79,15 +81,23 @@ class EmbeddedEngine:
             if not isinstance(statement, r.Enqueue):
                 continue
             if statement.owner == self._owner:
-                self._push(r.Claim(statement.run_id), statement.priority)
+                self._push(r.Claim(statement.run_id, priority=statement.priority))
             else:
                 self._poked.set()
 
     def cancel(self, run_id: str) -> Sequence[r.Statement]:
-        """Stop a run if it runs here; the row goes in any case."""
+        """Stop a run if it runs here; the row goes in any case.
+
+        It is stopped before the store has been told. Where the store then can't
+        be written the claim is still good, and the run is taken up again.
+        """
         scope = self._running.get(run_id)
         if scope is not None:
             scope.cancel()
+        for ready in [one for one in self._heap if one.claim.run_id == run_id]:
+            self._heap.remove(ready)
+            heapify(self._heap)
+            self._postpone(ready.claim)
         return (r.Dequeue(run_id),)
 
     @property
@@ -96,14 +106,21 @@ class EmbeddedEngine:
         return self._group is not None and not self._stopping
 
     async def serve(self, handle: Handle, *, limit: int) -> None:
-        """Execute queued runs until cancelled; then give running ones DRAIN seconds to end."""
+        """Execute queued runs until cancelled; then give running ones DRAIN seconds to end.
+
+        May be called again after it has ended.
+        """
         self._handle, self._limit = handle, limit
+        self._idle, self._workers, self._stopping = [], 0, False
+        self._beating = anyio.CancelScope(shield=True)
         await self._queue.beat(self._owner, now=self._ms())
         try:
             async with anyio.create_task_group() as group:
                 self._group = group
                 group.start_soon(self._beat)
                 group.start_soon(self._poll)
+                for _ in self._heap[:limit]:
+                    self._hire()
                 try:
                     await anyio.sleep_forever()
                 finally:
@@ -111,24 +128,39 @@ class EmbeddedEngine:
                     await self._drain()
         finally:
             self._group = None
-            with anyio.CancelScope(shield=True):
+            self._heap = []  # given back by `leave`; what is pushed from here on was claimed later
+            with anyio.CancelScope(shield=True), suppress(StoreUnavailable):
                 await self._queue.leave(self._owner)
 
     async def _drain(self) -> None:
-        with anyio.move_on_after(DRAIN, shield=True):
-            while self._running:
-                self._quiet = anyio.Event()
-                await self._quiet.wait()
-        for scope in self._running.values():
-            scope.cancel()
+        with anyio.CancelScope(shield=True):
+            with anyio.move_on_after(DRAIN):
+                await self._until_quiet()
+            for scope in self._running.values():
+                scope.cancel()
+            # A thread can't be stopped: it keeps its place, and with our beats its claim.
+            await self._until_quiet()
+        self._beating.cancel()
 
-    def _push(self, claim: r.Claim, priority: int) -> None:
-        heappush(self._heap, _Ready((-priority, next(self._order)), claim))
+    async def _until_quiet(self) -> None:
+        while self._running:
+            self._quiet = anyio.Event()
+            await self._quiet.wait()
+
+    def _push(self, claim: r.Claim) -> None:
+        heappush(self._heap, _Ready((-claim.priority, next(self._order)), claim))
         if self._idle:
             self._idle.pop().set()
-        elif self._workers < self._limit and self._group is not None:
+        elif self._workers < self._limit:
+            self._hire()
+
+    def _hire(self) -> None:
+        if self._group is not None:
             self._workers += 1
             self._group.start_soon(self._work)
+
+    def _free(self) -> int:
+        return max(0, LONGEST_BACKLOG - len(self._heap))
 
     async def _work(self) -> None:
         assert self._handle is not None  # noqa: S101 - set before the first worker starts
@@ -148,52 +180,63 @@ class EmbeddedEngine:
                 if isinstance(await handle(claim), Again):
                     self._poked.set()
             except StoreUnavailable:
-                if self._group is not None:
-                    self._group.start_soon(self._later, claim)
+                self._postpone(claim)
             finally:
                 del self._running[claim.run_id]
                 if not self._running:
                     self._quiet.set()
+        if scope.cancelled_caught:
+            self._postpone(claim)
+
+    def _postpone(self, claim: r.Claim) -> None:
+        if self._group is not None and not self._stopping:
+            self._group.start_soon(self._later, claim)
 
     async def _later(self, claim: r.Claim) -> None:
-        """Take a run up again that could not be kept; the claim is still ours."""
-        await self._clock.wait(anyio.Event(), until=self._clock.now() + STORE_DOWN)
-        self._push(claim, 0)
+        """Take a run up again if its claim is still good by then."""
+        never = anyio.Event()
+        while True:
+            await self._clock.wait(never, until=self._clock.now() + STORE_DOWN)
+            try:
+                if await self._queue.holds(claim):
+                    self._push(claim)
+            except StoreUnavailable:
+                continue
+            return
 
     async def _poll(self) -> None:
         while True:
             self._poked = anyio.Event()
-            now = self._ms()
-            due = await self._look(now)
+            due = await self._look()
             wait = POLL if due is None else min(POLL, max(0.0, due / 1000 - self._clock.now()))
             await self._clock.wait(self._poked, until=self._clock.now() + wait)
 
-    async def _look(self, now: int) -> int | None:
-        """Take what is due; return when the next one is."""
+    async def _look(self) -> int | None:
+        """Take what is due; return when the next one is, None where only time can tell."""
+        now = self._ms()
         try:
             due = await self._queue.next_due()
-            if due is None or due > now:
-                return due
-            await self._take(now)
-            return None
+            if due is not None and due <= now:
+                await self._take(now)
+                due = await self._queue.next_due()
         except StoreUnavailable:
             return None
+        return due if due is not None and due > now else None
 
     async def _take(self, now: int) -> None:
-        free = max(0, LONGEST_BACKLOG - len(self._heap))
-        alive_since = now - int(CLAIM_LASTS * 1000)
-        for claim in await self._queue.take(self._owner, now=now, limit=free, alive_since=alive_since):
-            self._push(claim, 0)
+        since = now - int(CLAIM_LASTS * 1000)
+        for claim in await self._queue.take(self._owner, now=now, limit=self._free(), alive_since=since):
+            self._push(claim)
 
     async def _beat(self) -> None:
         never = anyio.Event()
-        while True:
-            try:
-                await self._queue.beat(self._owner, now=self._ms())
-                await self._take(self._ms())
-            except StoreUnavailable:
-                pass  # the next beat tells; meanwhile others may take over, and the fence holds
-            await self._clock.wait(never, until=self._clock.now() + BEAT)
+        with self._beating:
+            while True:
+                with suppress(StoreUnavailable):  # others may take over meanwhile, and the fence holds
+                    await self._queue.beat(self._owner, now=self._ms())
+                    if not self._stopping:
+                        await self._take(self._ms())
+                await self._clock.wait(never, until=self._clock.now() + BEAT)
 
     def _ms(self) -> int:
         return int(self._clock.now() * 1000)

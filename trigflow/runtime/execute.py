@@ -18,14 +18,15 @@ from typing import Any, Protocol
 import anyio
 import attrs
 
-from trigflow.core.errors import PayloadError, RunTimeout, TrigflowError
+from trigflow.core.errors import PayloadError, RunError, RunTimeout, StoreUnavailable, TrigflowError
 from trigflow.core.events import Event
 from trigflow.core.jobs import Job, Parameter
 from trigflow.core.payloads import decode_json_text, encode_json, structure_into
 from trigflow.core.runs import Failure, Final, Run
 from trigflow.runtime import records as r
-from trigflow.runtime.boundary import Raised, Returned, attempt, attempt_async
+from trigflow.runtime.boundary import Raised, Returned, attempt_async
 from trigflow.runtime.io import IO, SyncIO
+from trigflow.runtime.loops import is_being_cancelled
 from trigflow.runtime.ports import Again, Clock, Done, Runs
 from trigflow.runtime.session import Session, Suspended
 
@@ -72,6 +73,11 @@ class _Ended:
     result: bytes | None = None
     error: Exception | None = None
 
+    @property
+    def problem(self) -> str:
+        """What went wrong, for people; empty where nothing did."""
+        return "" if self.error is None else str(Failure.of(self.error))
+
 
 class Executor:
     """Executes claimed runs; its `handle` is what an engine serves."""
@@ -97,6 +103,14 @@ class Executor:
 
         Raises StoreUnavailable where nothing could be kept: the claim holds, try again.
         """
+        handled = await attempt_async(lambda: self._handle(claim))
+        if isinstance(handled, Returned):
+            return handled.value
+        if isinstance(handled.error, StoreUnavailable):
+            raise handled.error
+        return await self._finish(claim, _Ended("failed", error=handled.error), [])
+
+    async def _handle(self, claim: r.Claim) -> Done | Again:
         fresh = claim.attempts == 0 and claim.starts == 1 and claim.fence == 0
         loaded = self.handover.take(claim.run_id) if fresh else None
         loaded = loaded or await self._runs.load(claim.run_id)
@@ -107,63 +121,79 @@ class Executor:
         job = self._jobs.get(loaded.job)
         if job is None:
             return await self._again(claim, None, [], UNKNOWN_JOB_WAIT)
-        if claim.starts > MOST_STARTS:
-            error = TrigflowError(f"given up: {claim.starts - 1} processes ended while they ran it")
-            return await self._finish(claim, _Ended("failed", error=error), [])
-        return await self._attempt(claim, loaded, job)
-
-    async def _attempt(self, claim: r.Claim, loaded: r.LoadedRun, job: Job) -> Done | Again:
-        started_at = self._ms()
         session = Session(claim, loaded.tasks, self._runs, self._clock, self._chance)
-        run = Run(
-            loaded.id, job.id, claim.attempts + 1, loaded.event_id,
-            datetime.fromtimestamp(loaded.created_at / 1000, UTC), loaded.replay_of,
-        )  # fmt: skip
+        run = _run_of(loaded, job, claim)
+        if claim.starts > MOST_STARTS:
+            return await self._give_up(claim, job, run, session)
+        return await self._attempt(claim, loaded, job, session, run)
+
+    async def _give_up(self, claim: r.Claim, job: Job, run: Run, session: Session) -> Done:
+        error = TrigflowError(f"given up: {claim.starts - 1} processes ended while they ran it")
+        ended = _Ended("failed", error=error)
+        # Kept first: a hook that ends the process, too, must not start it all over.
+        done = await self._finish(claim, ended, [])
+        await self._tell(job, run, ended, session)
+        return done
+
+    async def _attempt(
+        self, claim: r.Claim, loaded: r.LoadedRun, job: Job, session: Session, run: Run
+    ) -> Done | Again:
+        started_at = self._ms()
         ended = await self._run(session, loaded, job, run)
         if session.lost:
             return Done()
+        if session.unavailable is not None:
+            raise session.unavailable
         if session.suspended_until is not None:
             wait = timedelta(milliseconds=max(0, session.suspended_until - self._ms()))
             return await self._again(claim, None, session.take_lines(), wait)
-        if ended.state == "failed" and ended.error is not None and not isinstance(ended.error, PayloadError):
-            wait_for = job.options.retry.wait(run.attempt, chance=self._chance())
-            if wait_for is not None:
-                tried = r.Attempt(run.attempt, started_at, self._ms(), str(Failure.of(ended.error)))
-                return await self._again(claim, tried, session.take_lines(), wait_for)
+        wait_for = self._retry_in(job, run, ended)
+        if wait_for is not None:
+            tried = r.Attempt(run.attempt, started_at, self._ms(), ended.problem)
+            return await self._again(claim, tried, session.take_lines(), wait_for)
         await self._tell(job, run, ended, session)
         return await self._finish(claim, ended, session.take_lines())
+
+    def _retry_in(self, job: Job, run: Run, ended: _Ended) -> timedelta | None:
+        if ended.error is None or isinstance(ended.error, PayloadError):
+            return None
+        now = datetime.fromtimestamp(self._clock.now(), UTC)
+        again = job.options.retry.next_at(run.attempt, ended.error, now=now, chance=self._chance())
+        return None if again is None else again - now
 
     async def _run(self, session: Session, loaded: r.LoadedRun, job: Job, run: Run) -> _Ended:
         timeout = job.options.timeout
         with session.scope as scope:
             if timeout is not None:
                 scope.deadline = anyio.current_time() + timeout.total_seconds()
-            return await self._call(session, loaded, job, run)
+            ended = await self._call(session, loaded, job, run)
+            if anyio.current_time() < scope.deadline:
+                return ended
+        # A thread can't be cancelled; what it returns after its time counts as little.
         seconds = 0.0 if timeout is None else timeout.total_seconds()
         return _Ended("failed", error=RunTimeout(seconds))
 
     async def _call(self, session: Session, loaded: r.LoadedRun, job: Job, run: Run) -> _Ended:
-        structured = attempt(lambda: self._structure(loaded, job))
-        if isinstance(structured, Raised):
-            return _Ended("failed", error=structured.error)
-        where = job.options.where
-        if where is not None:
-            wanted = attempt(lambda: where(structured.value))
-            if isinstance(wanted, Raised):
-                return _Ended("failed", error=wanted.error)
-            if not wanted.value:
-                return _Ended("skipped")
-        args, named = await self._arguments(session, loaded, job, run, structured.value)
-        called = await attempt_async(lambda: self._invoke(job, args, named))
+        called = await attempt_async(lambda: self._answer(session, loaded, job, run))
         if isinstance(called, Returned):
-            called = attempt(lambda: encode_json(called.value))
-        if isinstance(called, Raised):
-            return _Ended("failed", error=called.error)
-        return _Ended("succeeded", called.value)
+            return called.value
+        if isinstance(called.error, StoreUnavailable):
+            session.unavailable = called.error
+        return _Ended("failed", error=called.error)
+
+    async def _answer(self, session: Session, loaded: r.LoadedRun, job: Job, run: Run) -> _Ended:
+        """Do what is foreign: structure, `where`, clients, the job; raises what they raise."""
+        payload = self._structure(loaded, job)
+        where = job.options.where
+        if where is not None and not where(payload):
+            return _Ended("skipped")
+        args, named = await self._arguments(session, loaded, job, run, payload)
+        returned = await self._invoke(job, args, named)
+        # A job in a thread that was unwound returned nothing of its own.
+        return _Ended("succeeded", None if session.stopping else encode_json(returned))
 
     def _structure(self, loaded: r.LoadedRun, job: Job) -> Any:
-        structure = structure_into(job.payload_annotation)
-        return structure(loaded.text) if loaded.decoded is None else structure(loaded.text, loaded.decoded)
+        return structure_into(job.payload_annotation)(loaded.text)
 
     async def _arguments(
         self, session: Session, loaded: r.LoadedRun, job: Job, run: Run, payload: object
@@ -196,12 +226,17 @@ class Executor:
         return await self._around.delivery(loaded)
 
     async def _invoke(self, job: Job, args: list[Any], named: dict[str, Any]) -> Any:
-        if job.is_async:
+        if not job.is_async:
+            # Not abandoned on cancellation: a thread that still runs keeps its place and its claim.
+            return await anyio.to_thread.run_sync(
+                lambda: _unwound(lambda: job.function(*args, **named)), limiter=self._limiter
+            )
+        try:
             return await job.function(*args, **named)
-        # Not abandoned on cancellation: a thread that still runs keeps its place and its claim.
-        return await anyio.to_thread.run_sync(
-            lambda: _unwound(lambda: job.function(*args, **named)), limiter=self._limiter
-        )
+        except anyio.get_cancelled_exc_class() as error:
+            if is_being_cancelled():
+                raise
+            raise RunError("the job awaited something that was cancelled") from error
 
     async def _tell(self, job: Job, run: Run, ended: _Ended, session: Session) -> None:
         hook = {"succeeded": job.options.on_success, "failed": job.options.on_failure}.get(ended.state)
@@ -212,10 +247,10 @@ class Executor:
             session.log(f"the hook for {ended.state} raised {told.failure}", "error", {})
 
     async def _finish(self, claim: r.Claim, ended: _Ended, logs: list[r.LogLine]) -> Done:
-        error = None if ended.error is None else str(Failure.of(ended.error))
-        if error is not None:
-            logger.error("run %s failed: %s", claim.run_id, error, exc_info=ended.error)
-        finish = r.Finish(ended.state, ended.result, error, self._ms(), claim.attempts + 1)
+        if ended.error is not None:
+            logger.error("run %s failed: %s", claim.run_id, ended.problem, exc_info=ended.error)
+        problem = ended.problem or None
+        finish = r.Finish(ended.state, ended.result, problem, self._ms(), claim.attempts + 1)
         with anyio.CancelScope(shield=True):
             await self._runs.finish(claim, finish, logs)
         return Done()
@@ -232,6 +267,11 @@ class Executor:
         return int(self._clock.now() * 1000)
 
 
+def _run_of(loaded: r.LoadedRun, job: Job, claim: r.Claim) -> Run:
+    created_at = datetime.fromtimestamp(loaded.created_at / 1000, UTC)
+    return Run(loaded.id, job.id, claim.attempts + 1, loaded.event_id, created_at, loaded.replay_of)
+
+
 def _unwound(call: Callable[[], Any]) -> Any:
     try:
         return call()
@@ -246,7 +286,7 @@ async def _maybe_await(hook: Callable[[Run], Any], run: Run) -> None:
 
 
 def _event(loaded: r.LoadedRun) -> Event:
-    payload = decode_json_text(loaded.text) if loaded.decoded is None else loaded.decoded
+    payload = decode_json_text(loaded.text)
     at = None if loaded.event_at is None else datetime.fromtimestamp(loaded.event_at / 1000, UTC)
-    context = {} if loaded.context is None else decode_json_text(loaded.context)
+    context: dict[str, object] = {} if loaded.context is None else decode_json_text(loaded.context)
     return Event(loaded.event_name, loaded.event_id, payload, at, context)

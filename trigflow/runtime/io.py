@@ -10,12 +10,15 @@ return what they returned. Between tasks nothing is kept.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import CancelledError
 from datetime import timedelta
-from typing import Any, Literal, ParamSpec, TypeVar, overload
+from functools import partial
+from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, overload
 
 import anyio
 import anyio.from_thread
+import anyio.lowlevel
 
 from trigflow.core.retry import NEVER, Retry
 from trigflow.core.runs import Run
@@ -25,6 +28,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 Level = Literal["debug", "info", "warning", "error"]
 PLAIN = TaskOptions()
+IDLE = 0.01  # seconds between two looks whether anything but parked tasks is left
 
 
 class Tasks:
@@ -48,13 +52,15 @@ class Tasks:
             first time too.
         Raises what the function raises, DuplicateTaskKey, PayloadError.
         """
+        if self._session.stopping:  # in a `finally`: what is done there belongs to the attempt that ends
+            await anyio.lowlevel.checkpoint_if_cancelled()
         step = self._session.begin(key, function, self._options)
         if isinstance(step, Memo):
             return step.value
         try:
             return await self._execute(step, function, args, kwargs)
         finally:
-            self._session.abandon(step)
+            self._session.leave(step)
 
     async def _execute(self, step: Step, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         due = self._session.due(step)
@@ -66,12 +72,17 @@ class Tasks:
             due = await self._session.fail(step, error)
             if due is None:
                 raise
-            return await self._park(step, due)
+            await self._park(step, due)
         return await self._session.keep(step, function, value)
 
-    async def _park(self, step: Step, until: int) -> Any:
+    async def _park(self, step: Step, until: int) -> NoReturn:
+        """Wait to be cancelled."""
         self._session.park(step, until)
-        await anyio.sleep_forever()
+        while True:
+            # Not at once: siblings may be about to begin, and when one ends nobody can tell at that
+            # moment whether the job goes on with something else.
+            await anyio.sleep(IDLE)
+            self._session.suspend_if_idle()
 
     def _threaded(self, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
         async def call(*args: Any, **kwargs: Any) -> Any:
@@ -122,6 +133,7 @@ class SyncTasks:
         A plain function runs in this thread, an async one on the loop. A task's
         timeout can't stop a plain function.
         """
+        _unwind_if_cancelled()
         step = self._session.begin(key, function, self._options)
         if isinstance(step, Memo):
             return step.value
@@ -130,7 +142,7 @@ class SyncTasks:
             return self._execute(step, function, args, kwargs)
         finally:
             undo()
-            self._session.abandon(step)
+            self._session.leave(step)
 
     def _execute(self, step: Step, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
         due = self._session.due(step)
@@ -143,7 +155,6 @@ class SyncTasks:
             if due is None:
                 raise
             self._park(step, due)
-            raise
         return self._from_loop(self._session.keep, step, function, value)
 
     def _call(self, step: Step, function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -151,14 +162,18 @@ class SyncTasks:
             return self._from_loop(self._session.call, step, function, args, kwargs)
         return function(*args, **kwargs)
 
-    def _from_loop(self, function: Callable[..., Awaitable[Any]], *args: Any) -> Any:
-        value = anyio.from_thread.run(function, *args)
+    def _from_loop(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+        try:
+            value = anyio.from_thread.run(function, *args)
+        except CancelledError:  # an ordinary exception on asyncio, which a job would catch
+            raise Suspended from None
         if self._session.lost:
             raise Suspended
         return value
 
-    def _park(self, step: Step, until: int) -> None:
-        anyio.from_thread.run_sync(self._session.park, step, until)
+    def _park(self, step: Step, until: int) -> NoReturn:
+        self._session.park(step, until)
+        anyio.from_thread.run_sync(self._session.suspend_if_idle)
         raise Suspended
 
 
@@ -179,9 +194,19 @@ class SyncIO(SyncTasks):
         self._session.log(message, level, fields)
 
 
+def _unwind_if_cancelled() -> None:
+    """Leave a job whose attempt is over; only the loop may ask the scope itself."""
+    try:
+        anyio.from_thread.check_cancelled()
+    except Exception:
+        raise
+    except BaseException:  # asyncio's or trio's cancellation
+        raise Suspended from None
+
+
 def is_async(function: Callable[..., Any]) -> bool:
     """Tell whether calling a function gives a coroutine, also behind partial and __call__."""
-    while hasattr(function, "func"):  # functools.partial
+    while isinstance(function, partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(
         getattr(type(function), "__call__", None)  # noqa: B004 - asked for its kind

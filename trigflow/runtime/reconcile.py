@@ -85,7 +85,7 @@ class Reconciler:
         await self.keep_rows()
 
     async def keep_rows(self) -> None:
-        """Keep rows for what this process wants without saying that it does: URLs and secrets are known then."""
+        """Keep rows for what this process wants, without a want: URLs and secrets are known then."""
         known = {s.identity for endpoint in await self._registry.endpoints() for s in endpoint.subscriptions}
         for want in self._wants:
             if want.identity not in known:

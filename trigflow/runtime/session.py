@@ -1,7 +1,7 @@
 """One attempt at a run, seen from inside: its tasks, its log, its suspension.
 
 Suspension is a cancellation of the run's own scope. A task that has to wait
-parks; when nothing else of the run is in flight, the scope is cancelled and
+parks; once no other task of the run is in flight, the scope is cancelled and
 `suspended_until` says why. What the job returns or raises then does not count:
 it is called again later, with the kept results.
 """
@@ -10,14 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from datetime import timedelta
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from typing import Any, Literal
 
 import anyio
 import attrs
 import msgspec
 
-from trigflow.core.errors import DuplicateTaskKey, PayloadError
+from trigflow.core.errors import DuplicateTaskKey, PayloadError, StoreUnavailable
 from trigflow.core.payloads import encode_json, return_structure
 from trigflow.core.retry import NEVER, Retry
 from trigflow.core.runs import Failure
@@ -72,6 +72,7 @@ class Session:
         self.claim = claim
         self.suspended_until: int | None = None
         self.lost = False
+        self.unavailable: StoreUnavailable | None = None
         self.scope = anyio.CancelScope()
         self._kept = {task.key: task for task in tasks}
         self._runs, self._clock, self._chance = runs, clock, chance
@@ -82,7 +83,11 @@ class Session:
 
     def log(self, message: str, level: str, fields: dict[str, object]) -> None:
         """Add a line; it is kept with the next task or at the end."""
-        self._lines.append(r.LogLine(self.now(), level, message, encode_json(fields) if fields else None))
+        try:
+            text = encode_json(fields) if fields else None
+        except PayloadError as error:
+            raise PayloadError(f"fields of the log line {message!r}", error.problem) from error
+        self._lines.append(r.LogLine(self.now(), level, message, text))
 
     def take_lines(self) -> list[r.LogLine]:
         """Return the lines that are not kept yet."""
@@ -92,6 +97,11 @@ class Session:
     def now(self) -> int:
         """Return unix milliseconds."""
         return int(self._clock.now() * 1000)
+
+    @property
+    def stopping(self) -> bool:
+        """Tell whether the attempt is to end: suspended, lost or out of time."""
+        return self.scope.cancel_called
 
     def begin(self, key: str, function: Callable[..., Any], options: TaskOptions) -> Step | Memo:
         """Start a task, or return what it gave before.
@@ -106,9 +116,8 @@ class Session:
         kept = self._kept.get(path)
         if kept is not None and kept.state == "succeeded":
             return Memo(_structured(key, function, kept.result or b"null"))
-        attempt = 1 if kept is None or kept.state == "failed" else kept.attempt + 1
         self._in_flight.add(path)
-        return Step(path, key, attempt, self.now(), options)
+        return Step(path, key, _attempt_after(kept), self.now(), options)
 
     def due(self, step: Step) -> int | None:
         """Tell until when (unix ms) a begun task must wait for its next attempt, if it must."""
@@ -138,44 +147,35 @@ class Session:
         try:
             text = encode_json(value)
         except PayloadError as error:
-            self._leave(step)
             raise PayloadError(f"task {step.key!r}", error.problem) from error
         await self._write(
             r.KeptTask(step.path, "succeeded", step.attempt, text, None, step.started_at, self.now())
         )
-        self._leave(step)
         return _structured(step.key, function, text)
 
     async def fail(self, step: Step, error: Exception) -> int | None:
         """Keep a failed attempt; return when (unix ms) the next one is due, None where there is none."""
-        wait = step.options.retry.wait(step.attempt, chance=self._chance())
-        retry_at = None if wait is None else self.now() + int(wait.total_seconds() * 1000)
-        until = getattr(error, "until", None)
-        if retry_at is not None and until is not None:
-            retry_at = max(retry_at, int(until.timestamp() * 1000))
-        state = "failed" if retry_at is None else "waiting"
+        now = datetime.fromtimestamp(self._clock.now(), UTC)
+        again = step.options.retry.next_at(step.attempt, error, now=now, chance=self._chance())
+        retry_at = None if again is None else int(again.timestamp() * 1000)
+        state: Literal["failed", "waiting"] = "failed" if retry_at is None else "waiting"
         text = str(Failure.of(error))
         await self._write(
             r.KeptTask(step.path, state, step.attempt, None, text, step.started_at, self.now(), retry_at)
         )
-        if retry_at is None:
-            self._leave(step)
         return retry_at
 
-    def abandon(self, step: Step) -> None:
-        """Forget a task that was cancelled."""
+    def leave(self, step: Step) -> None:
+        """Forget a task that has ended, whatever way."""
         self._in_flight.discard(step.path)
+        self._parked.pop(step.path, None)
 
     def park(self, step: Step, until: int) -> None:
-        """Let a task wait until a moment (unix ms); suspends the run if nothing else is in flight."""
+        """Note that a task waits until a moment (unix ms)."""
         self._parked[step.path] = until
-        self._suspend_if_idle()
 
-    def _leave(self, step: Step) -> None:
-        self._in_flight.discard(step.path)
-        self._suspend_if_idle()
-
-    def _suspend_if_idle(self) -> None:
+    def suspend_if_idle(self) -> None:
+        """Suspend the run if a task is parked and none is in flight."""
         if not self._parked:
             return
         # A task that waits for a parked one inside it is not in flight.
@@ -186,11 +186,29 @@ class Session:
 
     async def _write(self, task: r.KeptTask) -> None:
         # Shielded: what has happened is kept, whoever is being cancelled.
-        with anyio.CancelScope(shield=True):
-            kept = await self._runs.keep_task(self.claim, task, self.take_lines())
+        kept = False
+        try:
+            with anyio.CancelScope(shield=True):
+                kept = await self._runs.keep_task(self.claim, task, self.take_lines())
+        except StoreUnavailable as error:
+            # The job may catch what it likes: this attempt is over, and another one follows.
+            self.unavailable = error
+            self.scope.cancel()
+            raise
         if not kept:
             self.lost = True
             self.scope.cancel()
+
+
+def _attempt_after(kept: r.KeptTask | None) -> int:
+    """Tell which attempt comes next.
+
+    A task that failed for good in a run that was then suspended has its last
+    attempt again, so that the job meets the exception itself.
+    """
+    if kept is None:
+        return 1
+    return kept.attempt if kept.state == "failed" else kept.attempt + 1
 
 
 def _holds(path: str, parked: str) -> bool:

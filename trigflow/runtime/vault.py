@@ -43,6 +43,6 @@ class Vault:
             return self._ring.decrypt(sealed)
         except InvalidToken as error:
             raise StoreUnusable(
-                "a stored secret can't be opened with this secret key; set TRIGFLOW_SECRET_KEY to the key (or, "
-                "separated by commas, the keys) that the store was used with"
+                "a stored secret can't be opened with this secret key; set TRIGFLOW_SECRET_KEY to the key "
+                "(or, separated by commas, the keys) that the store was used with"
             ) from error

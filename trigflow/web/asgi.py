@@ -60,9 +60,10 @@ def local_path(scope: Scope, mark: str) -> str:
     """
     path: str = scope["path"].rstrip("/")
     root: str = scope.get("root_path", "").rstrip("/")
-    if root and not path.startswith(mark) and path.startswith(root):
-        return path[len(root) :]
-    return path
+    if not root or path.startswith(mark) or not path.startswith(root):
+        return path
+    below = path[len(root) :]
+    return below if below[:1] in ("", "/") else path
 
 
 def mount_prefix(scope: Scope, path: str) -> str:
