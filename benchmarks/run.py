@@ -39,7 +39,9 @@ RESULTS = HERE / "results"
 class Contender:
     """One app: how it is started, where it is sent to, how its finished work is counted."""
 
-    def __init__(self, name: str, module: str, *, env: dict[str, str] | None = None, durable: bool = False) -> None:
+    def __init__(
+        self, name: str, module: str, *, env: dict[str, str] | None = None, durable: bool = False
+    ) -> None:
         self.name, self.module, self.env, self.durable = name, module, env or {}, durable
 
 
@@ -60,7 +62,12 @@ class Running:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = probe.getsockname()[1]
-        env = {**os.environ, **contender.env, "DB": str(folder / "bench.db"), "ENDPOINT": str(folder / "endpoint")}
+        env = {
+            **os.environ,
+            **contender.env,
+            "DB": str(folder / "bench.db"),
+            "ENDPOINT": str(folder / "endpoint"),
+        }
         command = [
             "taskset", "-c", "0", sys.executable, "-m", "uvicorn", f"benchmarks.peers.{contender.module}:app",
             "--port", str(self.port), "--no-access-log", "--log-level", "error", "--loop", "uvloop", "--http", "httptools",
@@ -127,7 +134,14 @@ def running(contender: Contender) -> Iterator[Running]:
 def load(one: Running, connections: int, seconds: int, run: str) -> dict[str, Any]:
     path, secret = one.target
     signature = hmac.new(secret.encode(), PAYLOAD.read_bytes(), hashlib.sha256).hexdigest()
-    env = {**os.environ, "PAYLOAD": str(PAYLOAD), "EVENT": "issues", "SIG": signature, "WPATH": path, "RUNID": run}
+    env = {
+        **os.environ,
+        "PAYLOAD": str(PAYLOAD),
+        "EVENT": "issues",
+        "SIG": signature,
+        "WPATH": path,
+        "RUNID": run,
+    }
     command = [
         "taskset", "-c", "1", "wrk", "-t1", f"-c{connections}", f"-d{seconds}s",
         "-s", str(HERE / "github.lua"), f"http://127.0.0.1:{one.port}{path}",
@@ -192,7 +206,9 @@ def ratios(found: dict[str, dict[str, float]]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=4)
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 32])

@@ -11,7 +11,7 @@ import importlib
 import logging
 import os
 import random
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import ModuleType, TracebackType
@@ -28,13 +28,13 @@ from trigflow.runtime.io import IO, SyncIO
 from trigflow.runtime.ports import Clock
 from trigflow.runtime.reconcile import GRACE, Applied
 from trigflow.sources.credentials import Credentials
-from trigflow.sources.external import Delivery, ExternalSource
+from trigflow.sources.external import Delivery, is_webhook
 from trigflow.sources.integration import Integration
 from trigflow.web.asgi import Message, Receive, Scope, Send, serve_http
 
 F = TypeVar("F", bound=Callable[..., Any])
 JobLike = Callable[..., Any] | ModuleType | str
-logger = logging.getLogger("trigflow")
+logger: logging.Logger = logging.getLogger("trigflow")
 
 # What a job may ask for by annotation: True where only plain functions may, False where only async ones.
 GIVEN: Mapping[type, bool | None] = {IO: False, SyncIO: True, Event: None, Run: None, Delivery: None}
@@ -133,7 +133,7 @@ class App:
             self._opened = None
 
     @asynccontextmanager
-    async def inspect(self) -> AsyncIterator[Self]:
+    async def inspect(self) -> AsyncGenerator[Self]:
         """Open the app without working: no run is executed here and no webhook registered by itself.
 
         For the command line and for tests, beside a process that works.
@@ -223,7 +223,7 @@ class App:
                 "give one of them another with @trigger(..., id=...)"
             )
         for listens in job.listens:
-            if isinstance(listens.trigger.source, ExternalSource):
+            if is_webhook(listens.trigger.source):
                 listens.trigger.source.check()
         self._jobs.setdefault(job.id, job)
 

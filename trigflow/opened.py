@@ -26,28 +26,26 @@ from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.clients import Clients
 from trigflow.runtime.clock import SystemClock
 from trigflow.runtime.collect import (
-    connection_of,
+    client_owners,
     identity_of,
     installed,
     integrations_of,
     sources_of,
-    triggers_of,
     wants_of,
 )
 from trigflow.runtime.execute import Executor
 from trigflow.runtime.ports import Clock, Store
-from trigflow.runtime.receive import Receiver, events_by_topic
+from trigflow.runtime.receive import Matching, Receiver, events_by_topic
 from trigflow.runtime.reconcile import Reconciler
 from trigflow.runtime.replay import Replayer, kept_delivery
-from trigflow.runtime.routes import Routes
+from trigflow.runtime.routes import AnySource, Routes
 from trigflow.runtime.vault import Vault
 from trigflow.sources.credentials import Credentials
-from trigflow.sources.external import ExternalSource
 from trigflow.sources.integration import Integration
 from trigflow.stores.memory import MemoryStore
 from trigflow.stores.sqlite import SqliteStore
 
-logger = logging.getLogger("trigflow")
+logger: logging.Logger = logging.getLogger("trigflow")
 MEMORY = "memory:"
 FIRST_PROBE = 0.2  # seconds; an ASGI server listens only after start-up
 LONGEST_PROBE = 60.0
@@ -80,21 +78,18 @@ class Opened:
             the app can be looked at and told things while another process works.
         """
         self._works = works
-        self.settings, self.jobs = settings, jobs
-        self.body_limit = settings.body_limit
-        self.base_url = None if settings.url is None else settings.url.rstrip("/")
-        self.clock = clock or SystemClock()
-        self.integrations = integrations_of(jobs, given)
-        self.sources = sources_of(jobs, given)
+        self.settings: Settings = settings
+        self.jobs: Mapping[str, Job] = jobs
+        self.body_limit: int = settings.body_limit
+        self.base_url: str | None = None if settings.url is None else settings.url.rstrip("/")
+        self.clock: Clock = clock or SystemClock()
+        self.integrations: dict[str, Integration] = integrations_of(jobs, given)
+        self.sources: dict[str, AnySource] = sources_of(jobs, given)
         credentials = {integration.id: told for integration, told in given.items()}
-        self.clients = Clients(self.integrations, credentials, os.environ)
-        self._client_of = {
-            trigger.source.client: connection_of(trigger)
-            for trigger in triggers_of(jobs)
-            if isinstance(trigger.source, ExternalSource)
-        }
+        self.clients: Clients = Clients(self.integrations, credentials, os.environ)
+        self._client_of = client_owners(jobs)
         self._chance = chance
-        self.problem = ""
+        self.problem: str = ""
         self.mounted_at: str | None = None
         self._stack = AsyncExitStack()
 
@@ -110,26 +105,26 @@ class Opened:
         await self._stack.__aexit__(kind, error, trace)
 
     async def _open(self, stack: AsyncExitStack) -> None:
-        self.ids = Ids(self.clock.now, secrets.token_bytes)
+        self.ids: Ids = Ids(self.clock.now, secrets.token_bytes)
         keys = _secret_keys(self.settings)
-        self.vault = Vault(keys)
+        self.vault: Vault = Vault(keys)
         self._secret = keys[0]
-        self.store = await stack.enter_async_context(_store(self.settings))
-        self.mark = f"/e/{self.store.store_id}/"
+        self.store: Store = await stack.enter_async_context(_store(self.settings))
+        self.mark: str = f"/e/{self.store.store_id}/"
         await self._find_left_over()
         owner = self.ids.new("ins")
-        self.routes = Routes(self.sources, self.store, self.vault, self.clock)
+        self.routes: Routes = Routes(self.sources, self.store, self.vault, self.clock)
         await stack.enter_async_context(self.clients)
-        self.engine = EmbeddedEngine(self.store, self.clock, owner=owner)
+        self.engine: EmbeddedEngine = EmbeddedEngine(self.store, self.clock, owner=owner)
         executor = Executor(
             self.jobs, self.store, self.clock, self, chance=self._chance, threads=self.settings.threads
         )
-        self.matching = events_by_topic(self.jobs, identity_of)
-        self.receiver = Receiver(
+        self.matching: Matching = events_by_topic(self.jobs, identity_of)
+        self.receiver: Receiver = Receiver(
             self.routes, self.matching, self.store, self.store, self.engine, executor.handover,
             self.vault, self.clock, self.ids,
         )  # fmt: skip
-        self.replayer = Replayer(
+        self.replayer: Replayer = Replayer(
             self.store,
             self.routes,
             self.receiver,
@@ -139,7 +134,7 @@ class Opened:
             self.ids,
             self.public_url,
         )
-        self.reconciler = Reconciler(
+        self.reconciler: Reconciler = Reconciler(
             wants_of(self.jobs), self.sources, self.store, self.clients, self.routes, self.vault, self.clock,
             self.ids, token=lambda: random_name(20), base_url=self.base_url, mark=self.mark, owner=owner,
         )  # fmt: skip

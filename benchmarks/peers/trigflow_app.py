@@ -9,10 +9,10 @@ import os
 from pathlib import Path
 
 import anyio
-from trigflow_github import github
 
 from trigflow import IO, App, trigger
 from trigflow.web.asgi import serve_http
+from trigflow_github import github
 
 action = "opened" if os.environ.get("JOB") else "deleted"
 

@@ -210,4 +210,4 @@ class GitHub(
         return self._at(repo, org)
 
 
-github = GitHub()
+github: GitHub = GitHub()

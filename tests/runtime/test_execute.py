@@ -258,7 +258,9 @@ async def test_whoever_wants_to_know_the_end_is_told_once(fails: bool, hook: str
             raise Broken
 
     tell = plain if hook == "plain" else asynchronous
-    hooks = {"on_failure": tell, "on_success": wrong} if fails else {"on_success": tell, "on_failure": wrong}
+    hooks: dict[str, Any] = (
+        {"on_failure": tell, "on_success": wrong} if fails else {"on_success": tell, "on_failure": wrong}
+    )
     found = await result_of(job, retry=SOON, **hooks)
     assert found.row.state == ("failed" if fails else "succeeded")
     assert told == [("run_0001", 4 if fails else 1)]
@@ -447,7 +449,7 @@ async def test_jobs_of_one_event_do_not_see_each_others_changes_to_it() -> None:
 
     text = b'{"inner":{"list":[]}}'
     made = bench(job)
-    shared = {"inner": {"list": []}}
+    shared: dict[str, Any] = {"inner": {"list": []}}
     executor = made.executor()
     for _ in range(2):
         run = await made.start(text, owner="me")

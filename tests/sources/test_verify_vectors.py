@@ -39,7 +39,7 @@ class ContentfulString:
     def values(self, request: Request) -> Sequence[bytes]:
         named = request.headers.get("x-contentful-signed-headers") or ""
         pairs = ";".join(f"{name}:{request.headers.get(name) or ''}" for name in sorted(named.split(",")))
-        path, _, query_string = request.url.split("/", 3)[3].partition("?")
+        path, _, query_string = "/".join(request.url.split("/")[3:]).partition("?")
         # Contentful encodes the query twice.
         if query_string:
             path += quote("?" + quote(query_string, safe=""), safe="?")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Awaitable, Callable
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -152,7 +153,7 @@ class Stores(RuleBasedStateMachine):
             self.events[event.id] = (event, new.id, subscription)
             for run in event.runs:
                 self.note_run(run, event.id)
-        outcome = "duplicate" if events and len(duplicates) == len(events) else "accepted"
+        outcome: r.DeliveryOutcome = "duplicate" if events and len(duplicates) == len(events) else "accepted"
         self.deliveries[new.id] = (new, outcome)
         accepted = self.all(lambda store: store.accept(new))
         assert accepted == r.Accepted(outcome, frozenset(duplicates))
@@ -234,7 +235,7 @@ class Stores(RuleBasedStateMachine):
     @rule(data=st.data(), key=task_keys, written=lines)
     def keep_task(self, data: st.DataObject, key: str, written: list[r.LogLine]) -> None:
         claim = data.draw(st.sampled_from(self.claims))
-        state = data.draw(st.sampled_from(["succeeded", "failed", "waiting"]))
+        state: Any = data.draw(st.sampled_from(["succeeded", "failed", "waiting"]))
         retry_at = self.now + 5 if state == "waiting" else None
         task = r.KeptTask(
             key, state, 1, data.draw(st.none() | json_texts), None, self.now, self.now, retry_at
@@ -354,9 +355,9 @@ class Stores(RuleBasedStateMachine):
             assert (row.events, row.runs) == (
                 len(brought), sum(run.event in brought for run in self.runs.values())
             )  # fmt: skip
-            listed: list[r.EventRow] = self.all(lambda store, row=row: store.events(row.id))
+            listed: list[r.EventRow] = self.all(methodcaller("events", row.id))
             assert [event.id for event in listed] == sorted(brought)
-            assert self.all(lambda store, row=row: store.delivery(row.id)) == (
+            assert self.all(methodcaller("delivery", row.id)) == (
                 row, self.deliveries[row.id][0].body
             )  # fmt: skip
 

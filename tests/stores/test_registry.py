@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Awaitable, Callable
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -124,7 +125,7 @@ class Registries(RuleBasedStateMachine):
             kept, registered=tuple(registered), state=state, updated_at=self.now, metadata=b'"stale"', **facts
         )
         self.all(lambda store: store.save_subscription(new, sealed_key=sealed))
-        # What the handler remembers belongs to the intake; a reconciler that read it earlier must not undo it.
+        # What the handler remembers belongs to the intake; an older copy must not undo it.
         self.subscriptions[new.id] = attrs.evolve(new, metadata=kept.metadata)
         endpoint = self.endpoints[new.endpoint_id]
         if sealed is not None:
@@ -240,7 +241,7 @@ class Registries(RuleBasedStateMachine):
         ]  # fmt: skip
         assert self.all(lambda store: store.endpoints()) == expected
         for endpoint in expected:
-            assert self.all(lambda store, token=endpoint.token: store.endpoint(token)) == endpoint
+            assert self.all(methodcaller("endpoint", endpoint.token)) == endpoint
         assert self.all(lambda store: store.endpoint("nowhere")) is None
 
 

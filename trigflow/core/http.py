@@ -18,7 +18,7 @@ class Headers:
 
     def __init__(self, raw: Sequence[tuple[bytes, bytes]] = ()) -> None:
         """Wrap `raw`: pairs of lower-case name and value, as ASGI gives them."""
-        self.raw = raw
+        self.raw: Sequence[tuple[bytes, bytes]] = raw
 
     @classmethod
     def of(cls, pairs: dict[str, str] | Sequence[tuple[str, str]]) -> Headers:

@@ -15,11 +15,11 @@ from typing import Any, Literal, NoReturn, TypeVar, get_type_hints
 import attrs
 
 from trigflow.core.errors import PayloadError, SetupError
-from trigflow.core.filters import Matcher, all_of, compile_filter
+from trigflow.core.filters import Filter, Matcher, all_of, compile_filter
 from trigflow.core.payloads import Structure, decode_json_text, structure_into
 from trigflow.core.retry import NEVER, Retry
 from trigflow.core.runs import Run
-from trigflow.core.triggers import Filter, Trigger
+from trigflow.core.triggers import Trigger
 
 F = TypeVar("F", bound=Callable[..., Any])
 Listens = Trigger[object] | Callable[[], Trigger[object]]

@@ -68,7 +68,7 @@ def _has_foreign(info: object) -> bool:
     seen: set[int] = set()
     while waiting:
         found = waiting.pop()
-        if isinstance(found, msgspec.inspect.CustomType):
+        if isinstance(found, msgspec.inspect.CustomType) and found.cls is not object:  # object takes all
             return True
         if id(found) not in seen:  # types may hold themselves
             seen.add(id(found))

@@ -137,7 +137,7 @@ def _wanted(want: Wanted, row: Known | None, listed: Listed | None, means: Means
 
 def _by_hand(want: Wanted, row: Known | None, means: Means) -> Step:
     if row is not None and (row.finished or row.confirmed):
-        return Step("none", want.identity, "registered by hand; which events it sends is not known", want.events)
+        return Step("none", want.identity, "registered by hand; its events are not known", want.events)
     return Step("manual", want.identity, means.why_not, want.events, missing=want.events)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from importlib.metadata import entry_points
+from typing import Any
 
 from trigflow.core.errors import SetupError
 from trigflow.core.jobs import Job
@@ -12,7 +13,7 @@ from trigflow.core.plan import Identity
 from trigflow.core.triggers import Trigger
 from trigflow.runtime import records as r
 from trigflow.runtime.routes import AnySource
-from trigflow.sources.external import ExternalSource
+from trigflow.sources.external import is_webhook
 from trigflow.sources.integration import Integration
 
 ENTRY_POINTS = "trigflow.integrations"
@@ -33,7 +34,7 @@ def wants_of(jobs: Mapping[str, Job]) -> Sequence[r.Want]:
     params: dict[Identity, bytes] = {}
     events: dict[Identity, set[str]] = {}
     for trigger in triggers_of(jobs):
-        if isinstance(trigger.source, ExternalSource):
+        if is_webhook(trigger.source):
             identity = identity_of(trigger)
             params.setdefault(identity, encode_json(trigger.params))
             events.setdefault(identity, set()).update(trigger.specification.registers)
@@ -47,6 +48,22 @@ def triggers_of(jobs: Mapping[str, Job]) -> Iterator[Trigger[object]]:
     for job in jobs.values():
         for listens in job.listens:
             yield listens.trigger
+
+
+def webhooks_of(jobs: Mapping[str, Job]) -> Iterator[AnySource]:
+    """Return the webhook source of every trigger that has one."""
+    for trigger in triggers_of(jobs):
+        if is_webhook(trigger.source):
+            yield trigger.source
+
+
+def client_owners(jobs: Mapping[str, Job]) -> dict[Any, str]:
+    """Return which connection a client class belongs to."""
+    return {
+        trigger.source.client: connection_of(trigger)
+        for trigger in triggers_of(jobs)
+        if is_webhook(trigger.source)
+    }
 
 
 def integrations_of(jobs: Mapping[str, Job], connected: Iterable[Integration]) -> dict[str, Integration]:
@@ -63,9 +80,8 @@ def integrations_of(jobs: Mapping[str, Job], connected: Iterable[Integration]) -
 def sources_of(jobs: Mapping[str, Job], integrations: Iterable[Integration]) -> dict[str, AnySource]:
     """Return webhook sources by id; SetupError where two have one id."""
     found: dict[str, AnySource] = {}
-    for source in (trigger.source for trigger in triggers_of(jobs)):
-        if isinstance(source, ExternalSource):
-            _add(found, source)
+    for source in webhooks_of(jobs):
+        _add(found, source)
     for integration in integrations:
         for source in _declared(integration):
             _add(found, source)
@@ -85,7 +101,7 @@ def _declared(integration: Integration) -> Iterator[AnySource]:
     seen: set[str] = set()
     for _, specification in integration.specifications():
         source = specification.source
-        if isinstance(source, ExternalSource) and source.id not in seen:
+        if is_webhook(source) and source.id not in seen:
             seen.add(source.id)
             yield source
 

@@ -30,7 +30,7 @@ from trigflow.runtime.loops import is_being_cancelled
 from trigflow.runtime.ports import Again, Clock, Done, Runs
 from trigflow.runtime.session import Session, Suspended
 
-logger = logging.getLogger("trigflow.runs")
+logger: logging.Logger = logging.getLogger("trigflow.runs")
 MOST_STARTS = 5  # a run that took its process down this often is given up
 UNKNOWN_JOB_WAIT = timedelta(minutes=1)  # a rolling deploy may bring the job back
 HANDED_OVER = 2_000  # runs whose payload is kept in memory between intake and start
@@ -96,7 +96,7 @@ class Executor:
         self._jobs, self._runs, self._clock, self._around = jobs, runs, clock, around
         self._chance = chance
         self._limiter = anyio.CapacityLimiter(threads)
-        self.handover = Handover()
+        self.handover: Handover = Handover()
 
     async def handle(self, claim: r.Claim) -> Done | Again:
         """Execute one attempt of a run.

@@ -36,7 +36,7 @@ from trigflow.sources.decode import Decoded
 from trigflow.sources.external import delivery_of
 from trigflow.sources.handshake import Answer, answer
 
-logger = logging.getLogger("trigflow.deliveries")
+logger: logging.Logger = logging.getLogger("trigflow.deliveries")
 NOT_FOUND = Response(404, b"no such endpoint", (("content-type", "text/plain"),))
 UNAVAILABLE = Response(503, b"try again", (("content-type", "text/plain"), ("retry-after", "5")))
 NEAR_MISSES = 8  # jobs that did not match and whose reason is kept with a delivery

@@ -31,7 +31,7 @@ from trigflow.runtime.routes import AnySource, Routes
 from trigflow.runtime.vault import Vault
 from trigflow.sources.external import Registered
 
-logger = logging.getLogger("trigflow.registrations")
+logger: logging.Logger = logging.getLogger("trigflow.registrations")
 GRACE = timedelta(minutes=10)  # wants of a process that is gone count this long: rolling deploys overlap
 CLAIM = timedelta(minutes=2)  # one process's right to register a subscription
 FIRST_WAIT = timedelta(seconds=10)

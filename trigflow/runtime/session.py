@@ -71,9 +71,9 @@ class Session:
         """Take a claim and what earlier attempts kept."""
         self.claim = claim
         self.suspended_until: int | None = None
-        self.lost = False
+        self.lost: bool = False
         self.unavailable: StoreUnavailable | None = None
-        self.scope = anyio.CancelScope()
+        self.scope: anyio.CancelScope = anyio.CancelScope()
         self._kept = {task.key: task for task in tasks}
         self._runs, self._clock, self._chance = runs, clock, chance
         self._used: set[str] = set()

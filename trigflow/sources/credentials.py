@@ -54,7 +54,7 @@ class ApiKey:
         help: str = "",  # noqa: A002 - the field's word
     ) -> None:
         """Take the environment variable of the key itself, and further fields if one value is not enough."""
-        self.fields = (Field(name, env, label, help), *more)
+        self.fields: tuple[Field, ...] = (Field(name, env, label, help), *more)
 
     def from_environment(self, environ: Mapping[str, str] = os.environ) -> Credentials | None:
         """Read the fields; None where a required one is missing or empty."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any, Generic, Protocol, TypeVar, cast
+from typing import Any, Generic, Protocol, TypeGuard, TypeVar, cast
 
 import attrs
 
@@ -215,9 +215,15 @@ class ExternalSource(Generic[P, C, D]):
         """
         self.id = id
         self.params, self.client, self.data = params, client, data
-        self.verify, self.secret, self.version, self.api = verify, secret, version, api
-        self.handshakes, self.account = tuple(handshakes), account
-        self.decode, self.answer, self.instructions = decode, answer, instructions
+        self.verify: Verifier = verify
+        self.secret: Secret = secret
+        self.version: int = version
+        self.api: WebhookApi[P, C, D] | None = api
+        self.handshakes: tuple[Handshake, ...] = tuple(handshakes)
+        self.account: Part | None = account
+        self.decode: Decoder = decode
+        self.answer: Response = answer
+        self.instructions: str = instructions
         self._key = key
         self._params_from: Callable[[bytes], P] = structure_into(cast("Any", params))
         self._data_from: Callable[[bytes], D] = structure_into(cast("Any", data))
@@ -283,6 +289,11 @@ class ExternalSource(Generic[P, C, D]):
 
     def __repr__(self) -> str:
         return f"ExternalSource({self.id!r})"
+
+
+def is_webhook(source: object) -> TypeGuard[ExternalSource[Any, Any, Any]]:
+    """Tell whether a source is a webhook."""
+    return isinstance(source, ExternalSource)
 
 
 def delivery_of(

@@ -19,12 +19,23 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, ClassVar, Concatenate, Generic, ParamSpec, TypeVar, dataclass_transform, overload
+from typing import (
+    Any,
+    ClassVar,
+    Concatenate,
+    Generic,
+    ParamSpec,
+    TypeVar,
+    cast,
+    dataclass_transform,
+    overload,
+)
 
 import attrs
 
 from trigflow.core.errors import SetupError
-from trigflow.core.triggers import Example, Filter, Specification, Trigger, When
+from trigflow.core.filters import Filter
+from trigflow.core.triggers import Example, Specification, Trigger, When
 from trigflow.sources.credentials import ApiKey, Credentials
 from trigflow.sources.external import ExternalSource
 
@@ -89,7 +100,7 @@ class BoundEvent(Generic[A, T]):
     def __call__(self, *args: A.args, **kwargs: A.kwargs) -> Trigger[T]:
         """Make a trigger."""
         found = self._method.function(self._integration, *args, **kwargs)
-        when: When[Any] = found if isinstance(found, When) else When(found, {})
+        when = cast("When[Any]", found) if isinstance(found, When) else When(found, {})
         return Trigger(self.specification, when.params, self.name, self._integration, when.filter or None)
 
     @property
@@ -105,7 +116,8 @@ class EventMethod(Generic[I, A, T]):
     """What `event` makes of a method: on an instance a BoundEvent, on the class itself."""
 
     def __init__(self, specification: Specification, function: Callable[..., Any]) -> None:
-        self.specification, self.function = specification, function
+        self.specification: Specification = specification
+        self.function: Callable[..., Any] = function
 
     @overload
     def __get__(self, instance: None, owner: type[I]) -> EventMethod[I, A, T]: ...

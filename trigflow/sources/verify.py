@@ -107,9 +107,9 @@ class HmacOf:
         )
 
 
-hmac_sha1 = HmacOf("sha1")
-hmac_sha256 = HmacOf("sha256")
-hmac_sha512 = HmacOf("sha512")
+hmac_sha1: HmacOf = HmacOf("sha1")
+hmac_sha256: HmacOf = HmacOf("sha256")
+hmac_sha512: HmacOf = HmacOf("sha512")
 
 
 def hmac_any(

@@ -23,7 +23,7 @@ from trigflow.core.triggers import Trigger
 from trigflow.opened import Opened
 from trigflow.runtime import records as r
 from trigflow.runtime.routes import AnySource
-from trigflow.sources.external import ExternalSource
+from trigflow.sources.external import is_webhook
 from trigflow.sources.integration import BoundEvent
 from trigflow.testing.jobs import Ran, ran_of
 
@@ -65,7 +65,7 @@ async def deliver(
     """
     specification = event.specification
     source = specification.source
-    if not isinstance(source, ExternalSource):
+    if not is_webhook(source):
         raise SetupError(f"{event!r} does not come over HTTP")
     text = _text(event, example) if payload is None else payload
     body = text if isinstance(text, bytes) else encode_json(text)

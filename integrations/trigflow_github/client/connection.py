@@ -76,7 +76,7 @@ class Connection:
         """
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("the GitHub token is empty or has characters that none has; set GITHUB_TOKEN")
-        self.base_url = _checked(base_url)
+        self.base_url: str = _checked(base_url)
         self._token = token
         self._transport = transport
         self._clock = clock

@@ -11,11 +11,11 @@ import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from trigflow import ApiError, NotFound, RateLimited, Unauthorized, __version__
 from trigflow_github.client import GitHubClient
 from trigflow_github.client.refusals import refusal
 from trigflow_github.samples import samples
-
-from trigflow import ApiError, NotFound, RateLimited, Unauthorized, __version__
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 TOKEN = "ghp_averysecrettoken"

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
-from trigflow_github.client import GitHubClient
-from trigflow_github.testing import FakeGitHub
 
 from trigflow import ApiError, NotFound, RateLimited, Unauthorized
+from trigflow_github.client import GitHubClient
+from trigflow_github.testing import FakeGitHub
 
 HOOKS = "/repos/acme/web/hooks"
 DEAD = "http://127.0.0.1:9/hook"  # nobody listens on the discard port

@@ -13,6 +13,7 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from trigflow_github import payloads
 from trigflow_github.samples import samples
 

@@ -37,7 +37,7 @@ class Database:
 
     def __init__(self, path: str | Path, *, store_id: Callable[[], str]) -> None:
         """Name the file; nothing is opened yet. `store_id` mints the id of a new store."""
-        self.path = Path(path)
+        self.path: Path = Path(path)
         self._mint = store_id
         self._store_id: str | None = None
         self._presence = Presence(self.path)

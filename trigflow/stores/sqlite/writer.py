@@ -29,7 +29,7 @@ from trigflow.stores.sqlite.connection import Connection
 T = TypeVar("T")
 LARGEST_GROUP = 512
 Work = Callable[[Connection], T]
-logger = logging.getLogger("trigflow.store")
+logger: logging.Logger = logging.getLogger("trigflow.store")
 
 
 class _Ticket(Generic[T]):
