@@ -1,4 +1,4 @@
-"""Building an app: every mistake in the set-up is found there, and the text names the place and the remedy."""
+"""Building an app: every mistake in the set-up is found there; the text names place and remedy."""
 
 import re
 import sys

@@ -1,1 +1,1 @@
-"""Small apps that do the same work as trigflow, or a known part of it, each as its own documentation shows."""
+"""Small apps that do the same work as trigflow or a part of it, each as its own docs show."""

@@ -51,7 +51,8 @@ async def call(
 
     raw = [(name.lower().encode(), value.encode()) for name, value in headers]
     scope = {
-        "type": "http", "method": method, "path": path, "root_path": root, "query_string": b"", "headers": raw,
+        "type": "http", "method": method, "path": path, "root_path": root,
+        "query_string": b"", "headers": raw,
     }  # fmt: skip
     await app(scope, receive, send)
     return sent[0]["status"], sent[1]["body"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
-from typing import Any, Literal, NoReturn, TypeVar, get_type_hints
+from typing import Any, Literal, NoReturn, TypeGuard, TypeVar, get_type_hints
 
 import attrs
 
@@ -177,8 +177,8 @@ def build_job(function: Callable[..., Any], mark: Mark, *, given: Mapping[type, 
 
 
 def _resolve(listens: Listens, job: str) -> Trigger[object]:
-    found = listens if isinstance(listens, Trigger) else _call(listens, job)
-    if not isinstance(found, Trigger):
+    found = listens if _is_trigger(listens) else _call(listens, job)
+    if not _is_trigger(found):
         raise SetupError(
             f"job {job}: {listens!r} is not a trigger; write an event such as github.issues(...)"
         )
@@ -189,7 +189,11 @@ def _resolve(listens: Listens, job: str) -> Trigger[object]:
     return found
 
 
-def _call(listens: Callable[[], Trigger[object]], job: str) -> object:
+def _is_trigger(found: object) -> TypeGuard[Trigger[object]]:
+    return isinstance(found, Trigger)
+
+
+def _call(listens: object, job: str) -> object:
     if not callable(listens):
         return listens
     try:

@@ -25,8 +25,8 @@ from typing import (
     Concatenate,
     Generic,
     ParamSpec,
+    TypeGuard,
     TypeVar,
-    cast,
     dataclass_transform,
     overload,
 )
@@ -100,7 +100,7 @@ class BoundEvent(Generic[A, T]):
     def __call__(self, *args: A.args, **kwargs: A.kwargs) -> Trigger[T]:
         """Make a trigger."""
         found = self._method.function(self._integration, *args, **kwargs)
-        when = cast("When[Any]", found) if isinstance(found, When) else When(found, {})
+        when = found if _is_when(found) else When[Any](found, {})
         return Trigger(self.specification, when.params, self.name, self._integration, when.filter or None)
 
     @property
@@ -110,6 +110,10 @@ class BoundEvent(Generic[A, T]):
 
     def __repr__(self) -> str:
         return self.name
+
+
+def _is_when(found: object) -> TypeGuard[When[Any]]:
+    return isinstance(found, When)
 
 
 class EventMethod(Generic[I, A, T]):
