@@ -70,7 +70,8 @@ class Running:
         }
         command = [
             "taskset", "-c", "0", sys.executable, "-m", "uvicorn", f"benchmarks.peers.{contender.module}:app",
-            "--port", str(self.port), "--no-access-log", "--log-level", "error", "--loop", "uvloop", "--http", "httptools",
+            "--port", str(self.port), "--no-access-log", "--log-level", "error",
+            "--loop", "uvloop", "--http", "httptools",
         ]  # fmt: skip
         self.process = subprocess.Popen(command, env=env, cwd=HERE.parent)
 
@@ -200,7 +201,7 @@ def ratios(found: dict[str, dict[str, float]]) -> str:
         return ""
     lines = ["", "done, trigflow's job with one task against:", ""]
     lines += [
-        f"- {name}: {ours['done'] / one['done']:.2f} ×" for name, one in found.items() if one is not ours
+        f"- {name}: {ours['done'] / one['done']:.2f} times" for name, one in found.items() if one is not ours
     ]
     return "\n".join(lines)
 

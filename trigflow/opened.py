@@ -47,6 +47,7 @@ from trigflow.stores.sqlite import SqliteStore
 
 logger: logging.Logger = logging.getLogger("trigflow")
 MEMORY = "memory:"
+LONGEST_START = 5.0  # seconds that opening waits for the engine; health stays red meanwhile
 FIRST_PROBE = 0.2  # seconds; an ASGI server listens only after start-up
 LONGEST_PROBE = 60.0
 AGAIN = 15.0  # seconds until registrations that failed are looked at again
@@ -143,7 +144,10 @@ class Opened:
         await self.reconciler.ensure()
         group = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)
-        group.start_soon(self._execute, executor)
+        ready = anyio.Event()
+        group.start_soon(self._execute, executor, ready)
+        with anyio.move_on_after(LONGEST_START):
+            await ready.wait()
         group.start_soon(self._remember)
         if self.settings.registration == "auto":
             group.start_soon(self._register)
@@ -158,11 +162,11 @@ class Opened:
 
     # --- in the background
 
-    async def _execute(self, executor: Executor) -> None:
+    async def _execute(self, executor: Executor, ready: anyio.Event) -> None:
         """Serve runs; an engine that dies is started again, and meanwhile health is red."""
         while True:
             ended = await attempt_async(
-                lambda: self.engine.serve(executor.handle, limit=self.settings.concurrency)
+                lambda: self.engine.serve(executor.handle, limit=self.settings.concurrency, ready=ready)
             )
             if isinstance(ended, Raised):
                 logger.critical("the engine died and is started again", exc_info=ended.error)

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
+from typing import Literal
 
 import attrs
 import msgspec
@@ -25,6 +26,7 @@ from trigflow import (
     Respond,
     Response,
     Secret,
+    Signal,
     Trigger,
     event,
     header,
@@ -35,7 +37,7 @@ from trigflow import (
 from trigflow.core.errors import StoreUnavailable
 from trigflow.core.events import Outcome
 from trigflow.runtime import records as r
-from trigflow.sources.handshake import Handshake, echo, header_echo
+from trigflow.sources.handshake import Handshake, echo, header_echo, hub_intent
 from trigflow.sources.parts import Part, query
 from trigflow.stores.memory import MemoryStore
 
@@ -55,6 +57,7 @@ class Setup:
     handshakes: tuple[Handshake, ...] = ()
     account: Part | None = None
     secret: Secret = Secret.GENERATED
+    facts: Callable[[str, str], dict[str, str]] | None = None
     filter: dict[str, object] = attrs.field(factory=dict)
     seen: list[object] = attrs.field(factory=list)
     handled: list[Delivery[str, int]] = attrs.field(factory=list)
@@ -75,7 +78,8 @@ class Setup:
     def trigger(self) -> Trigger[dict[str, object]]:
         source: ExternalSource[str, object, int] = ExternalSource(
             "test.webhook", params=str, client=object, data=int, verify=hmac_sha256("X-Sig"),
-            handshakes=self.handshakes, account=self.account, secret=self.secret,
+            handshakes=self.handshakes, account=self.account,
+            facts=self.facts, secret=self.secret,
         )  # fmt: skip
 
         @source.handler
@@ -309,6 +313,62 @@ async def test_on_a_shared_endpoint_the_account_says_whose_delivery_it_is() -> N
             ("accepted", "", "sub_other"),
             ("ignored", "unknown-account", None),
         ]
+
+
+async def test_a_batch_for_several_accounts_is_one_delivery_in_one_transaction() -> None:
+    setup = Setup(lambda d: [Event("thing", f"{d.params}-1", d.payload)], account=json("teams[*]"))
+    async with setup.app() as app:
+        endpoint, key = await key_of(app)
+        (known,) = endpoint.subscriptions
+        store = app.opened.store
+        await store.save_subscription(attrs.evolve(known, account="T1"))
+        other = attrs.evolve(known, id="sub_other", key="other", account="T2", params=b'"other"')
+        await store.create_subscription(endpoint, other)
+        answer = await app.opened.receive(endpoint.token, request(b'{"teams": ["T1", "T2"]}', key))
+        assert answer.status == 200
+        (row,) = await rows(app)
+        assert (row.outcome, row.events, row.subscription_id) == ("accepted", 2, None)
+        assert {e.subscription_id for e in await store.events(row.id)} == {known.id, "sub_other"}
+
+
+@pytest.mark.parametrize(
+    ("kind", "state", "keeps_data"),
+    [
+        ("expired", "expired", False),
+        ("removed", "failing", False),
+        ("reauthorize", "failing", True),
+        ("missed", "active", True),
+    ],
+)
+async def test_a_signal_changes_the_subscription_and_says_why(
+    kind: Literal["expired", "removed", "reauthorize", "missed"], state: str, keeps_data: bool
+) -> None:
+    async with Setup(lambda _: [Signal(kind, "said so")]).app() as app:
+        endpoint, _ = await key_of(app)
+        working = attrs.evolve(endpoint.subscriptions[0], state="active", data=b"7")
+        await app.opened.store.save_subscription(working)
+        await post(app, {})
+        endpoint, _ = await key_of(app)
+        (kept,) = endpoint.subscriptions
+        assert (kept.state, kept.data is not None) == (state, keeps_data)
+        assert kept.cause.endswith(": said so")
+
+
+async def test_a_handshake_that_grants_a_lease_is_kept() -> None:
+    hello = hub_intent(topic="topic", mode="mode")
+    setup = Setup(handshakes=(hello,), facts=lambda params, secret: {"topic": "t", "mode": "subscribe"})
+    async with setup.app() as app:
+        endpoint, _ = await key_of(app)
+        asked = "hub.mode=subscribe&hub.topic=t&hub.challenge=c&hub.lease_seconds=60"
+        before = app.opened.clock.now()
+        answer = await app.opened.receive(
+            endpoint.token, Request("GET", f"https://h/?{asked}", Headers(), b"", asked)
+        )
+        assert (answer.status, answer.body) == (200, b"c")
+        endpoint, _ = await key_of(app)
+        until = endpoint.subscriptions[0].lease_until
+        assert until is not None
+        assert before * 1000 + 60_000 <= until + 1
 
 
 async def test_an_account_is_read_from_a_header_too() -> None:

@@ -135,24 +135,51 @@ class Registries(RuleBasedStateMachine):
         self.endpoints[endpoint.id] = endpoint
 
     @precondition(lambda self: self.subscriptions)
-    @rule(data=st.data(), metadata=st.none() | small_json, activates=st.booleans())
-    def deliver(self, data: st.DataObject, metadata: bytes | None, activates: bool) -> None:
+    @rule(
+        data=st.data(),
+        metadata=st.none() | small_json,
+        activates=st.booleans(),
+        signal=st.sampled_from([("", None), ("missed", None), ("expired", "expired"), ("gone", "failing")]),
+        gone=st.booleans(),
+    )
+    def deliver(
+        self,
+        data: st.DataObject,
+        metadata: bytes | None,
+        activates: bool,
+        signal: tuple[str, r.SubscriptionState | None],
+        gone: bool,
+    ) -> None:
         kept = self.some(data)
+        cause, state = signal
+        update = r.Update(kept.id, ("scope",), metadata, activates, state, cause, gone)
         self.serial += 1
         delivery = r.NewDelivery(
             f"dlv_{self.serial:04d}", kept.endpoint_id, kept.id, self.now, "accepted", "", 200, "POST", b"[]",
-            b"", metadata=metadata, activates=activates, fetches=("scope",),
+            b"", updates=(update,),
         )  # fmt: skip
         self.all(lambda store: store.accept(delivery))
         assert self.all(lambda store: store.delivery(delivery.id))[0].source == "source"
         if metadata is not None:
             kept = attrs.evolve(kept, metadata=metadata)
         if activates and kept.state == "pending":
-            kept = attrs.evolve(kept, state="active", cause="")
+            kept = attrs.evolve(kept, state="active", coverage="unknown", cause="")
+        if cause and kept.state != "removed":
+            left = None if gone else kept.data
+            kept = attrs.evolve(kept, state=state or kept.state, cause=cause, data=left, next_at=0)
         self.subscriptions[kept.id] = kept
         endpoint = self.endpoints[kept.endpoint_id]
         if activates and endpoint.state == "pending":
             self.endpoints[endpoint.id] = attrs.evolve(endpoint, state="active")
+
+    @precondition(lambda self: self.subscriptions)
+    @rule(data=st.data(), until=st.integers(0, 10**12))
+    def set_lease(self, data: st.DataObject, until: int) -> None:
+        endpoint = self.some(data).endpoint_id
+        self.all(lambda store: store.set_lease(endpoint, until=until))
+        for kept in list(self.subscriptions.values()):
+            if kept.endpoint_id == endpoint:
+                self.subscriptions[kept.id] = attrs.evolve(kept, lease_until=until)
 
     @rule(data=st.data(), sealed=st.binary(min_size=1, max_size=3))
     def capture_key(self, data: st.DataObject, sealed: bytes) -> None:

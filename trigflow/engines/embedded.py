@@ -105,7 +105,7 @@ class EmbeddedEngine:
         """Tell whether runs are being executed."""
         return self._group is not None and not self._stopping
 
-    async def serve(self, handle: Handle, *, limit: int) -> None:
+    async def serve(self, handle: Handle, *, limit: int, ready: anyio.Event | None = None) -> None:
         """Execute queued runs until cancelled; then give running ones DRAIN seconds to end.
 
         May be called again after it has ended.
@@ -121,6 +121,8 @@ class EmbeddedEngine:
                 group.start_soon(self._poll)
                 for _ in self._heap[:limit]:
                     self._hire()
+                if ready is not None:
+                    ready.set()
                 try:
                     await anyio.sleep_forever()
                 finally:

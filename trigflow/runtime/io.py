@@ -200,7 +200,7 @@ def _unwind_if_cancelled() -> None:
         anyio.from_thread.check_cancelled()
     except Exception:
         raise
-    except BaseException:  # asyncio's or trio's cancellation
+    except BaseException:  # noqa: BLE001 - asyncio's or trio's cancellation, said in our word
         raise Suspended from None
 
 

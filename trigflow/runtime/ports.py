@@ -122,6 +122,10 @@ class Registry(Protocol):
         """Keep a key that arrived in a handshake; False unless the endpoint is pending and has none."""
         ...
 
+    async def set_lease(self, endpoint_id: str, *, until: int) -> None:
+        """Keep how long a provider keeps an endpoint's subscriptions, as a handshake told."""
+        ...
+
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
         """Mark a subscription removed, and its endpoint if it was the last."""
         ...
@@ -233,8 +237,8 @@ class Engine(Protocol):
         """Hear that these statements are committed."""
         ...
 
-    async def serve(self, handle: Handle, *, limit: int) -> None:
-        """Execute queued runs until cancelled, `limit` at a time."""
+    async def serve(self, handle: Handle, *, limit: int, ready: anyio.Event | None = None) -> None:
+        """Execute queued runs until cancelled, `limit` at a time; `ready` is set once it does."""
         ...
 
     def cancel(self, run_id: str) -> Sequence[r.Statement]:

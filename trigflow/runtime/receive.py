@@ -34,7 +34,7 @@ from trigflow.runtime.routes import Route, Routes
 from trigflow.runtime.vault import Vault
 from trigflow.sources.decode import Decoded
 from trigflow.sources.external import delivery_of
-from trigflow.sources.handshake import Answer, answer
+from trigflow.sources.handshake import Answer, Capture, answer
 
 logger: logging.Logger = logging.getLogger("trigflow.deliveries")
 NOT_FOUND = Response(404, b"no such endpoint", (("content-type", "text/plain"),))
@@ -106,15 +106,15 @@ class Receiver:
     async def handle_again(self, route: Route, request: Request) -> Sequence[str]:
         """Handle a request that was verified before; return the ids of the runs that it starts."""
         decoded = route.source.decode(request)
-        kept = [
-            await self._keep(route, request, decoded, one, self._clock.now())
-            for one in _addressed(route, request)
-        ]
-        return [run.id for new, _ in kept for event in new.events for run in event.runs]
+        new, _ = await self._keep(route, request, decoded, _addressed(route, request), self._clock.now())
+        return [run.id for event in new.events for run in event.runs]
 
     async def _receive(self, route: Route, request: Request) -> Response:
         source, now = route.source, self._clock.now()
-        hello = answer(source.handshakes, request, keys=route.keys, pending=route.pending, facts=route.facts)
+        hello = None
+        if source.handshakes:
+            keys = [key for key in route.keys if key.is_valid(now=now)]
+            hello = answer(source.handshakes, request, keys=keys, pending=route.pending, facts=route.facts)
         if hello is not None:
             return await self._shake_hands(route, request, hello, now)
         source.verify.verify(request, route.keys, now=now)
@@ -122,45 +122,58 @@ class Receiver:
         subscriptions = _addressed(route, request)
         if not subscriptions:
             return self._ignore(route, request, "unknown-account")
-        kept = [await self._keep(route, request, decoded, one, now) for one in subscriptions]
-        return kept[0][1]
+        _, response = await self._keep(route, request, decoded, subscriptions, now)
+        return response
 
     async def _keep(
-        self, route: Route, request: Request, decoded: Decoded, subscription: r.Subscription, now: float
+        self,
+        route: Route,
+        request: Request,
+        decoded: Decoded,
+        subscriptions: Sequence[r.Subscription],
+        now: float,
     ) -> tuple[r.NewDelivery, Response]:
         delivery_id = self._ids.new("dlv")
-        read = _call_handler(route, request, decoded, subscription, delivery_id, now)
-        new = self._decide(route, request, read, delivery_id, now)
+        reads = [_call_handler(route, request, decoded, one, delivery_id, now) for one in subscriptions]
+        new = self._decide(route, request, reads, delivery_id, now)
         # Shielded: a sender that hangs up must not part the commit from the start of its runs.
         with anyio.CancelScope(shield=True):
             accepted = await self._store.accept(new)
             self._start(new, accepted, decoded)
-        if new.activates:
+        if new.updates:
             self._routes.forget(route.endpoint.token)
-        return new, _answer_of(route, read)
+        return new, _answer_of(route, reads)
 
     def _decide(
-        self, route: Route, request: Request, read: _Read, delivery_id: str, now: float
+        self, route: Route, request: Request, reads: Sequence[_Read], delivery_id: str, now: float
     ) -> r.NewDelivery:
         """Turn what the handler said into rows; nothing is kept yet."""
         events: list[r.NewEvent] = []
         trace: list[dict[str, object]] = []
-        for said in read.events:
-            topic = (read.subscription.identity, said.event.name)
-            events.append(self._new_event(said, self._matching.match(topic, said.event.payload), now))
-            trace += self._near_misses(topic, said.event)
-        kind, cause = _outcome_of(read)
+        for read in reads:
+            for said in read.events:
+                topic = (read.subscription.identity, said.event.name)
+                found = self._matching.match(topic, said.event.payload)
+                events.append(self._new_event(read.subscription, said, found, now))
+                trace += self._near_misses(topic, said.event)
+        kind, cause = _outcome_of(reads)
+        updates = (_update_of(read) for read in reads)
         return self._row(
             route, request, kind, cause,
-            id=delivery_id, subscription=read.subscription, now=now, body=request.body,
+            id=delivery_id, subscription=reads[0].subscription if len(reads) == 1 else None,
+            now=now, body=request.body,
             trace=encode_json(trace) if trace else None,
             events=tuple(events),
-            fetches=tuple(outcome.scope for outcome in read.outcomes if isinstance(outcome, Fetch)),
-            metadata=read.metadata,
-            activates=read.subscription.state == "pending",
+            updates=tuple(update for update in updates if update.says_something),
         )  # fmt: skip
 
-    def _new_event(self, said: _Said, found: Sequence[tuple[Job, Listening]], now: float) -> r.NewEvent:
+    def _new_event(
+        self,
+        subscription: r.Subscription,
+        said: _Said,
+        found: Sequence[tuple[Job, Listening]],
+        now: float,
+    ) -> r.NewEvent:
         jobs = {job.id: job for job, _ in found if job.options.enabled}
         items = [
             Item(
@@ -176,7 +189,9 @@ class Receiver:
         )
         event = said.event
         at = None if event.at is None else int(event.at.timestamp() * 1000)
-        return r.NewEvent(self._ids.new("evt"), event.id, event.name, at, said.text, said.context, runs)
+        return r.NewEvent(
+            self._ids.new("evt"), event.id, event.name, at, said.text, said.context, runs, subscription.id
+        )
 
     def _near_misses(self, topic: Hashable, event: Event) -> list[dict[str, object]]:
         missed = self._matching.near(topic, event.payload, limit=NEAR_MISSES)
@@ -197,13 +212,21 @@ class Receiver:
     async def _shake_hands(self, route: Route, request: Request, hello: Answer, now: float) -> Response:
         if hello.must_verify:
             route.source.verify.verify(request, route.keys, now=now)
-        if hello.capture is not None and hello.capture.secret is not None:
-            sealed = self._vault.seal(hello.capture.secret)
-            if not await self._registry.capture_key(route.endpoint.id, sealed, at=int(now * 1000)):
-                raise VerificationError("bad-handshake", "the secret of this endpoint is known already")
-            self._routes.forget(route.endpoint.token)
+        if hello.capture is not None:
+            await self._capture(route, hello.capture, now)
         self._store.note(self._row(route, request, "handshake", "", now=now, body=b""))
         return hello.response
+
+    async def _capture(self, route: Route, capture: Capture, now: float) -> None:
+        """Keep what a handshake told, before it is answered."""
+        endpoint = route.endpoint.id
+        if capture.secret is not None:
+            sealed = self._vault.seal(capture.secret)
+            if not await self._registry.capture_key(endpoint, sealed, at=int(now * 1000)):
+                raise VerificationError("bad-handshake", "the secret of this endpoint is known already")
+        if capture.lease_seconds is not None:
+            await self._registry.set_lease(endpoint, until=int((now + capture.lease_seconds) * 1000))
+        self._routes.forget(route.endpoint.token)
 
     def _ignore(self, route: Route, request: Request, cause: str) -> Response:
         self._store.note(self._row(route, request, "ignored", cause, now=self._clock.now(), body=b""))
@@ -293,29 +316,53 @@ def _said(event: Event, decoded: Decoded, body: bytes) -> _Said:
     return _Said(event, None if decoded.text is body else decoded.text, context)
 
 
-def _outcome_of(read: _Read) -> tuple[r.DeliveryOutcome, str]:
-    if read.raised is not None:
-        return "failed", f"handler: {read.raised.failure}"
-    if read.events or any(isinstance(outcome, Fetch | Signal) for outcome in read.outcomes):
+def _outcome_of(reads: Sequence[_Read]) -> tuple[r.DeliveryOutcome, str]:
+    raised = next((read.raised for read in reads if read.raised is not None), None)
+    if raised is not None:
+        return "failed", f"handler: {raised.failure}"
+    said = [outcome for read in reads for outcome in read.outcomes]
+    if any(isinstance(outcome, Event | Fetch | Signal) for outcome in said):
         return "accepted", ""
-    because = next((outcome.because for outcome in read.outcomes if isinstance(outcome, Ignored)), "no-event")
+    because = next((outcome.because for outcome in said if isinstance(outcome, Ignored)), "no-event")
     return "ignored", because
 
 
-def _answer_of(route: Route, read: _Read) -> Response:
-    for outcome in read.outcomes:
+# What a provider's signal makes of a subscription; the reconciler does the rest.
+_SIGNALLED: Mapping[str, tuple[r.SubscriptionState | None, str]] = {
+    "expired": ("expired", "the provider let it expire"),
+    "removed": ("failing", "the provider removed it"),
+    "reauthorize": ("failing", "the provider asks for new credentials"),
+    "missed": (None, "the provider says that events were missed"),
+}
+
+
+def _update_of(read: _Read) -> r.Update:
+    """Say what a delivery tells of the subscription itself."""
+    signal = next((outcome for outcome in read.outcomes if isinstance(outcome, Signal)), None)
+    state, cause = (None, "") if signal is None else _SIGNALLED[signal.kind]
+    return r.Update(
+        read.subscription.id,
+        tuple(outcome.scope for outcome in read.outcomes if isinstance(outcome, Fetch)),
+        read.metadata,
+        activates=read.subscription.state == "pending",
+        state=state,
+        cause=f"{cause}: {signal.detail}" if signal is not None and signal.detail else cause,
+        gone=signal is not None and signal.kind in ("removed", "expired"),
+    )
+
+
+def _answer_of(route: Route, reads: Sequence[_Read]) -> Response:
+    for outcome in (outcome for read in reads for outcome in read.outcomes):
         if isinstance(outcome, Respond):
             return Response(outcome.status, outcome.body, tuple(outcome.headers.items()))
     return route.source.answer
 
 
 def _loaded(new: r.NewDelivery, event: r.NewEvent, run: r.NewRun, decoded: Decoded) -> r.LoadedRun:
-    whole = event.payload is None
     return r.LoadedRun(
         run.id, run.job, new.received_at, run.replay_of,
         event.id, event.event_id, event.name, event.at, event.context,
-        decoded.text if event.payload is None else event.payload, new.id, new.subscription_id or "",
-        decoded=decoded.payload if whole else None,
+        decoded.text if event.payload is None else event.payload, new.id, event.subscription_id or "",
     )  # fmt: skip
 
 

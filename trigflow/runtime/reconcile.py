@@ -110,7 +110,7 @@ class Reconciler:
         rows = {s.identity: (endpoint, s) for endpoint in endpoints for s in endpoint.subscriptions}
         wanted = await self._wanted(grace)
         known = [
-            Known(identity, s.registered, s.data is not None, s.state == "active")
+            Known(identity, s.registered, s.data is not None, confirmed=s.state == "active")
             for identity, (_, s) in rows.items()
         ]
         means = {identity: self._means(identity) for identity in {*wanted, *rows}}

@@ -78,6 +78,7 @@ class NewEvent:
     """An event to be stored unless (subscription, event_id) is known.
 
     payload: None where it is the delivery's own body.
+    subscription_id: None where it is the delivery's own.
     """
 
     id: str
@@ -87,11 +88,38 @@ class NewEvent:
     payload: bytes | None
     context: bytes | None
     runs: tuple[NewRun, ...]
+    subscription_id: str | None = None
+
+
+@attrs.frozen
+class Update:
+    """What a delivery says of a subscription itself.
+
+    activates: it was verified, so a pending subscription works.
+    state, cause: the provider's signal, if there was one. gone: what was
+        registered no longer exists there.
+    """
+
+    subscription_id: str
+    fetches: tuple[str, ...] = ()
+    metadata: bytes | None = None
+    activates: bool = False
+    state: SubscriptionState | None = None
+    cause: str = ""
+    gone: bool = False
+
+    @property
+    def says_something(self) -> bool:
+        """Tell whether there is anything to write."""
+        return self.activates or bool(self.fetches or self.cause) or self.metadata is not None
 
 
 @attrs.frozen
 class NewDelivery:
-    """A request and what it said, to be stored in one transaction."""
+    """A request and what it said, to be stored in one transaction.
+
+    subscription_id: None where it is for none, or for several.
+    """
 
     id: str
     endpoint_id: str
@@ -105,9 +133,7 @@ class NewDelivery:
     body: bytes
     trace: bytes | None = None
     events: tuple[NewEvent, ...] = ()
-    fetches: tuple[str, ...] = ()
-    metadata: bytes | None = None
-    activates: bool = False
+    updates: tuple[Update, ...] = ()
 
 
 @attrs.frozen
@@ -162,8 +188,6 @@ class LoadedRun:
     delivery_id: str
     subscription_id: str
     tasks: tuple[KeptTask, ...] = ()
-    decoded: object = None
-    fresh: bool = False
 
 
 @attrs.frozen

@@ -72,7 +72,8 @@ class Routes:
                 self._unknown.clear()
             self._unknown[token] = now
             return None
-        route = Route(endpoint, source, self.keys_of(endpoint), msgspec.json.decode(endpoint.facts), now)
+        keys = self.keys_of(endpoint)
+        route = Route(endpoint, source, keys, _facts(endpoint, source, keys), now)
         self._known[token] = route
         return route
 
@@ -82,3 +83,11 @@ class Routes:
             Key(self._vault.open(key.sealed), None if key.valid_until is None else key.valid_until / 1000)
             for key in endpoint.keys
         )
+
+
+def _facts(endpoint: r.Endpoint, source: AnySource, keys: tuple[Key, ...]) -> Mapping[str, str]:
+    kept: dict[str, str] = msgspec.json.decode(endpoint.facts, type=dict[str, str])
+    secret = keys[0].secret.decode() if keys else ""
+    for subscription in endpoint.subscriptions[:1]:
+        kept |= source.facts_of(subscription.params, secret)
+    return kept

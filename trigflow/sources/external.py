@@ -13,7 +13,7 @@ this provider does differently, as typed values and as hooks:
 from __future__ import annotations
 
 import enum
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Generic, Protocol, TypeGuard, TypeVar, cast
 
@@ -202,6 +202,7 @@ class ExternalSource(Generic[P, C, D]):
         account: Part | None = None,
         decode: Decoder = decode_json,
         answer: Response = ACCEPTED,
+        facts: Callable[[P, str], Mapping[str, str]] | None = None,
         instructions: str = "",
     ) -> None:
         """Declare a webhook.
@@ -211,6 +212,8 @@ class ExternalSource(Generic[P, C, D]):
         account: where a delivery says which connection it belongs to, if the
             endpoint is shared.
         answer: the acknowledgement that this provider wants.
+        facts: what handshakes compare with, such as a topic or a verify token, from
+            params and secret.
         instructions: what a person does who registers it by hand.
         """
         self.id = id
@@ -225,6 +228,7 @@ class ExternalSource(Generic[P, C, D]):
         self.answer: Response = answer
         self.instructions: str = instructions
         self._key = key
+        self._facts = facts
         self._params_from: Callable[[bytes], P] = structure_into(cast("Any", params))
         self._data_from: Callable[[bytes], D] = structure_into(cast("Any", data))
         self.register_hook: RegisterHook[P, C, D] | None = None
@@ -262,6 +266,10 @@ class ExternalSource(Generic[P, C, D]):
     def key_of(self, params: Any) -> str:
         """Name the webhook that these params need; SetupError where they name none."""
         return self._key(params)
+
+    def facts_of(self, params: bytes, secret: str) -> Mapping[str, str]:
+        """Return what handshakes of a webhook compare with."""
+        return {} if self._facts is None else self._facts(self.load_params(params), secret)
 
     def check(self) -> None:
         """Raise SetupError where the declaration is not whole."""

@@ -15,9 +15,9 @@ class IntakeTables(Tables):
 
     async def accept(self, delivery: r.NewDelivery) -> r.Accepted:
         """Keep a delivery, its unknown events and their runs."""
-        subscription = delivery.subscription_id or ""
         duplicates: set[int] = set()
         for number, event in enumerate(delivery.events):
+            subscription = event.subscription_id or delivery.subscription_id or ""
             if (subscription, event.event_id) in self._known:
                 duplicates.add(number)
                 continue
@@ -28,7 +28,8 @@ class IntakeTables(Tables):
         all_known = bool(duplicates) and len(duplicates) == len(delivery.events)
         outcome: r.DeliveryOutcome = "duplicate" if all_known else delivery.outcome
         self._deliveries[delivery.id] = attrs.evolve(delivery, outcome=outcome)
-        self._update(delivery)
+        for update in delivery.updates:
+            self._update(delivery, update)
         return r.Accepted(outcome, frozenset(duplicates))
 
     def note(self, delivery: r.NewDelivery) -> None:
@@ -57,17 +58,22 @@ class IntakeTables(Tables):
             statement.due_at, statement.priority, statement.owner, starts=starts
         )
 
-    def _update(self, delivery: r.NewDelivery) -> None:
-        kept = self._subscriptions.get(delivery.subscription_id or "")
+    def _update(self, delivery: r.NewDelivery, update: r.Update) -> None:
+        kept = self._subscriptions.get(update.subscription_id)
         if kept is None:
             return
-        if delivery.metadata is not None:
-            kept = attrs.evolve(kept, metadata=delivery.metadata)
-        if delivery.activates and kept.state == "pending":
-            kept = attrs.evolve(kept, state="active", cause="")
+        if update.metadata is not None:
+            kept = attrs.evolve(kept, metadata=update.metadata)
+        if update.activates and kept.state == "pending":
+            kept = attrs.evolve(kept, state="active", coverage="unknown", cause="")
+        if update.cause and kept.state != "removed":
+            data = None if update.gone else kept.data
+            kept = attrs.evolve(
+                kept, state=update.state or kept.state, cause=update.cause, data=data, next_at=0
+            )
         self._subscriptions[kept.id] = kept
         endpoint = self._endpoints.get(delivery.endpoint_id)
-        if delivery.activates and endpoint is not None and endpoint.state == "pending":
+        if update.activates and endpoint is not None and endpoint.state == "pending":
             self._endpoints[endpoint.id] = attrs.evolve(endpoint, state="active")
 
     async def payload(self, event_row: str) -> bytes | None:

@@ -58,6 +58,12 @@ class RegistryTables(Tables):
         self._endpoints[endpoint_id] = attrs.evolve(endpoint, keys=(r.StoredKey(1, sealed, None),))
         return True
 
+    async def set_lease(self, endpoint_id: str, *, until: int) -> None:
+        """Keep how long a provider keeps an endpoint's subscriptions."""
+        for kept in list(self._subscriptions.values()):
+            if kept.endpoint_id == endpoint_id:
+                self._subscriptions[kept.id] = attrs.evolve(kept, lease_until=until)
+
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
         """Mark a subscription removed, and its endpoint if it was the last."""
         gone = attrs.evolve(self._subscriptions[subscription_id], state="removed", updated_at=at)

@@ -50,7 +50,8 @@ def _accept(connection: Connection, delivery: r.NewDelivery, body: bytes) -> r.A
     all_known = bool(duplicates) and len(duplicates) == len(delivery.events)
     outcome: r.DeliveryOutcome = "duplicate" if all_known else delivery.outcome
     _insert_delivery(connection, delivery, body, outcome)
-    _update_subscription(connection, delivery)
+    for update in delivery.updates:
+        _update_subscription(connection, delivery, update)
     return r.Accepted(outcome, frozenset(duplicates))
 
 
@@ -61,7 +62,7 @@ def _insert_event(connection: Connection, delivery: r.NewDelivery, event: r.NewE
         _EVENT,
         (
             event.id,
-            delivery.subscription_id or "",
+            event.subscription_id or delivery.subscription_id or "",
             event.event_id,
             event.name,
             event.at,
@@ -91,22 +92,29 @@ def _insert_delivery(
     connection.execute(_DELIVERY, row)
 
 
-def _update_subscription(connection: Connection, delivery: r.NewDelivery) -> None:
-    subscription = delivery.subscription_id
-    for scope in delivery.fetches:
+def _update_subscription(connection: Connection, delivery: r.NewDelivery, update: r.Update) -> None:
+    subscription = update.subscription_id
+    for scope in update.fetches:
         connection.execute(_FETCH, (subscription, scope, delivery.id, delivery.received_at))
-    if delivery.metadata is not None:
+    if update.metadata is not None:
         connection.execute(
-            "UPDATE subscriptions SET metadata = ? WHERE id = ?", (delivery.metadata.decode(), subscription)
+            "UPDATE subscriptions SET metadata = ? WHERE id = ?", (update.metadata.decode(), subscription)
         )
-    if delivery.activates:
+    if update.activates:
         connection.execute(
-            "UPDATE subscriptions SET state = 'active', cause = '' WHERE id = ? AND state = 'pending'",
+            "UPDATE subscriptions SET state = 'active', coverage = 'unknown', cause = '' "
+            "WHERE id = ? AND state = 'pending'",
             (subscription,),
         )
         connection.execute(
             "UPDATE endpoints SET state = 'active' WHERE id = ? AND state = 'pending'",
             (delivery.endpoint_id,),
+        )
+    if update.cause:
+        connection.execute(
+            "UPDATE subscriptions SET state = coalesce(?, state), cause = ?, next_at = 0, "
+            "data = CASE WHEN ? THEN NULL ELSE data END WHERE id = ? AND state <> 'removed'",
+            (update.state, update.cause, int(update.gone), subscription),
         )
 
 

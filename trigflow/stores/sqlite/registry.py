@@ -92,6 +92,11 @@ class RegistryRows(Database):
 
         return await self.write(work)
 
+    async def set_lease(self, endpoint_id: str, *, until: int) -> None:
+        """Keep how long a provider keeps an endpoint's subscriptions."""
+        sql = "UPDATE subscriptions SET lease_until = ? WHERE endpoint_id = ?"
+        await self.write(lambda connection: connection.execute(sql, (until, endpoint_id)).fetchall())
+
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
         """Mark a subscription removed, and its endpoint if it was the last."""
 
