@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 
 import anyio
@@ -38,20 +37,38 @@ async def names(store: SqliteStore) -> set[str]:
 
 
 class Gate:
-    """Holds the writer inside one transaction until it is opened."""
+    """Holds the writer inside one COMMIT until it is opened."""
 
     def __init__(self) -> None:
         self.reached, self.opened = threading.Event(), threading.Event()
+        self.commits = 0
 
-    def __call__(self, _: Connection) -> None:
+    def __call__(self) -> bool:
+        self.commits += 1
         self.reached.set()
         assert self.opened.wait(10)
+        return False
+
+
+def writing(store: SqliteStore) -> apsw.Connection:
+    """Return the connection that writes."""
+    writer = store._writer  # pyright: ignore[reportPrivateUsage]
+    assert writer is not None
+    connection = writer._connection  # pyright: ignore[reportPrivateUsage]
+    assert isinstance(connection, apsw.Connection)
+    return connection
+
+
+def change(connection: Connection) -> None:
+    """Change something, so that there is something to commit."""
+    connection.execute("INSERT OR REPLACE INTO meta VALUES('changed', hex(randomblob(8)))")
 
 
 async def gated(store: SqliteStore, group: anyio.abc.TaskGroup) -> Gate:
-    """Return once the writer stands at a gate: what is asked now waits for the next transaction."""
+    """Return once the writer stands in a COMMIT: what is asked now waits for the next transaction."""
     gate = Gate()
-    group.start_soon(store.write, gate)
+    writing(store).set_commit_hook(gate)
+    group.start_soon(store.write, change)
     await anyio.to_thread.run_sync(gate.reached.wait)
     return gate
 
@@ -64,30 +81,14 @@ async def test_callers_that_wait_share_a_transaction(tmp_path: Path) -> None:
             connection.execute("INSERT INTO meta VALUES(?, '')", (str(len(transactions)),))
             transactions.append(threading.get_ident())
 
-        commits: list[int] = []
         async with anyio.create_task_group() as group:
             gate = await gated(store, group)
-            await store_hook(store, commits)
             for _ in range(50):
                 group.start_soon(store.write, work)
             await anyio.wait_all_tasks_blocked()
             gate.opened.set()
         assert len(transactions) == 50
-        assert len(commits) == 2  # the gate's own, and one for all who waited
-
-
-async def store_hook(store: SqliteStore, commits: list[int]) -> None:
-    """Count commits from outside: the WAL hook of the writing connection."""
-    writer = store._writer  # pyright: ignore[reportPrivateUsage]
-    assert writer is not None
-    connection = writer._connection  # pyright: ignore[reportPrivateUsage]
-    assert isinstance(connection, apsw.Connection)
-
-    def committed() -> bool:
-        commits.append(1)
-        return False
-
-    connection.set_commit_hook(committed)
+        assert gate.commits == 2  # the gate's own, and one for all who waited
 
 
 async def test_one_failing_statement_fails_its_caller_alone(tmp_path: Path) -> None:
@@ -132,19 +133,15 @@ async def test_nobody_is_told_of_success_before_the_commit(tmp_path: Path) -> No
             await store.accept(delivery(1))
             told.append("accepted")
 
-        gate = await gated(store, group)
-        hold = Gate()
+        gate = Gate()
+        writing(store).set_commit_hook(gate)
         group.start_soon(accept)
+        await anyio.to_thread.run_sync(gate.reached.wait)
         await anyio.wait_all_tasks_blocked()
-        group.start_soon(store.write, hold)
-        await anyio.wait_all_tasks_blocked()
-        gate.opened.set()
-        await anyio.to_thread.run_sync(hold.reached.wait)
-        await anyio.wait_all_tasks_blocked()
-        # The statement has run, its transaction is still open in the same group.
+        # The statement has run, its transaction is still open.
         assert told == []
         assert await names(store) == set()
-        hold.opened.set()
+        gate.opened.set()
     assert told == ["accepted"]
 
 
@@ -217,37 +214,32 @@ async def test_a_closed_store_is_unavailable(tmp_path: Path) -> None:
     store.note(delivery(1))  # nobody waits for it
 
 
-async def test_a_writer_that_dies_leaves_nobody_waiting(tmp_path: Path) -> None:
-    class Bug(BaseException):
+async def test_work_that_is_stopped_fails_its_caller_alone_and_the_writer_goes_on(tmp_path: Path) -> None:
+    class Stopped(BaseException):
         pass
 
-    def die(_: Connection) -> None:
-        raise Bug
+    def stop(_: Connection) -> None:
+        raise Stopped
 
-    hook = threading.excepthook
-    threading.excepthook = lambda _: None  # the thread tells of its end, which is wanted here
-    refused: list[str] = []
-    try:
-        async with store_at(tmp_path / "s.db") as store:
+    kept: list[str] = []
+    async with store_at(tmp_path / "s.db") as store:
 
-            async def ask(work: Callable[[Connection], None]) -> None:
-                with pytest.raises(StoreUnavailable):
-                    await store.write(work)
-                refused.append("")
+        async def ask(number: int) -> None:
+            kept.append((await store.accept(delivery(number))).outcome)
 
-            async with anyio.create_task_group() as group:
-                gate = await gated(store, group)
-                group.start_soon(ask, die)
-                await anyio.wait_all_tasks_blocked()
-                for _ in range(3):
-                    group.start_soon(ask, lambda _: None)
-                await anyio.wait_all_tasks_blocked()
-                gate.opened.set()
-            await ask(lambda _: None)
-            store.note(delivery(1))
-    finally:
-        threading.excepthook = hook
-    assert len(refused) == 5
+        async def ask_to_stop() -> None:
+            with pytest.raises(Stopped):
+                await store.write(stop)
+
+        async with anyio.create_task_group() as group:
+            gate = await gated(store, group)
+            group.start_soon(ask, 1)
+            group.start_soon(ask_to_stop)
+            group.start_soon(ask, 2)
+            await anyio.wait_all_tasks_blocked()
+            gate.opened.set()
+        await ask(3)
+    assert kept == ["accepted"] * 3
 
 
 async def test_a_note_that_cannot_be_kept_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -261,7 +253,7 @@ async def test_a_note_that_cannot_be_kept_is_logged(tmp_path: Path, caplog: pyte
 async def test_a_locked_store_is_unavailable_at_once_for_the_whole_group(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("trigflow.stores.sqlite.connection.BUSY_MS", 50)
+    monkeypatch.setattr("trigflow.stores.sqlite.writer.BUSY_MS", 50)
     path = tmp_path / "s.db"
     async with store_at(path) as store:
         other = apsw.Connection(str(path))

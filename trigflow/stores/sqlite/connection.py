@@ -48,6 +48,10 @@ class Connection(Protocol):
         """Read or set a pragma."""
         ...
 
+    def set_busy_timeout(self, milliseconds: int, /) -> None:
+        """Say how long a statement waits for another connection's lock."""
+        ...
+
     def close(self) -> None:
         """Close it."""
         ...

@@ -59,6 +59,7 @@ class Database:
             )
         self._limiter = anyio.CapacityLimiter(READERS)
         connection = await anyio.to_thread.run_sync(self._open)
+        connection.set_busy_timeout(0)  # the loop never waits for a lock
         self._writer = Writer(connection)
         return self
 
