@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import lru_cache
 
 import msgspec
 
@@ -14,11 +15,17 @@ _SECRET = re.compile(
 )
 
 
+@lru_cache(maxsize=1024)  # senders repeat their names; a flood of invented ones pushes nobody out for long
+def _shown(name: bytes) -> tuple[str, bool]:
+    """Return a name as text, and whether its value may be shown."""
+    return name.decode("latin-1"), _SECRET.search(name) is None
+
+
 def redacted_headers(raw: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Return header fields as JSON pairs in the order received, credentials and signatures hidden."""
     return msgspec.json.encode(
         [
-            (name.decode("latin-1"), HIDDEN if _SECRET.search(name) else value.decode("latin-1"))
-            for name, value in raw
+            (text, value.decode("latin-1") if may else HIDDEN)
+            for (text, may), value in ((_shown(name), value) for name, value in raw)
         ]
     )

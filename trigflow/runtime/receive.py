@@ -155,7 +155,8 @@ class Receiver:
                 topic = (read.subscription.identity, said.event.name)
                 found = self._matching.match(topic, said.event.payload)
                 events.append(self._new_event(read.subscription, said, found, now))
-                trace += self._near_misses(topic, said.event)
+                if len(found) < self._matching.count(topic):
+                    trace += self._near_misses(topic, said.event)
         kind, cause = _outcome_of(reads)
         updates = (_update_of(read) for read in reads)
         return self._row(

@@ -130,9 +130,9 @@ class Session:
         """Call a task's function with the task as parent of what it begins."""
         token = _parent.set(step.path)
         try:
-            with anyio.fail_after(
-                None if step.options.timeout is None else step.options.timeout.total_seconds()
-            ):
+            if step.options.timeout is None:
+                return await function(*args, **kwargs)
+            with anyio.fail_after(step.options.timeout.total_seconds()):
                 return await function(*args, **kwargs)
         finally:
             _parent.reset(token)

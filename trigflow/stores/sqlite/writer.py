@@ -33,7 +33,7 @@ import anyio
 import apsw
 
 from trigflow.core.errors import StoreUnavailable, StoreUnusable
-from trigflow.runtime.loops import Caller, caller_of_this_loop
+from trigflow.runtime.loops import Caller, Waiter, caller_of_this_loop, waiters_of_this_loop
 from trigflow.stores.sqlite.connection import BUSY_MS, Connection
 
 T = TypeVar("T")
@@ -47,7 +47,7 @@ class _Ticket(Generic[T]):
 
     __slots__ = ("error", "ready", "result", "work")
 
-    def __init__(self, work: Work[T], ready: anyio.Event | None) -> None:
+    def __init__(self, work: Work[T], ready: Waiter | None) -> None:
         self.work, self.ready = work, ready
         self.result: Any = None
         self.error: BaseException | None = None
@@ -69,6 +69,7 @@ class Writer:
         self._closing = False
         self._idle = anyio.Event()
         self._caller: Caller = caller_of_this_loop()
+        self._waiter = waiters_of_this_loop()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="trigflow-writer", daemon=True)
         self._thread.start()
@@ -78,7 +79,7 @@ class Writer:
 
         Raises what the work raised, or StoreUnavailable where the store can't be written.
         """
-        ready = anyio.Event()
+        ready = self._waiter()
         ticket = _Ticket(work, ready)
         self._put(ticket)
         await ready.wait()
