@@ -15,10 +15,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import count
+from typing import TypeAlias
 
 import anyio
 import anyio.abc
-import attrs
 
 from trigflow.core.errors import StoreUnavailable
 from trigflow.runtime import records as r
@@ -32,12 +32,8 @@ STORE_DOWN = 5.0  # seconds until a run is tried again that could not be kept
 DRAIN = 10.0  # seconds that running jobs get to end when the engine stops
 
 
-@attrs.define(order=True)
-class _Ready:
-    """A claimed run in the heap."""
-
-    rank: tuple[int, int]
-    claim: r.Claim = attrs.field(order=False)
+# A claimed run in the heap: what has the highest priority first, then what came first.
+_Ready: TypeAlias = tuple[int, int, r.Claim]
 
 
 class EmbeddedEngine:
@@ -94,10 +90,10 @@ class EmbeddedEngine:
         scope = self._running.get(run_id)
         if scope is not None:
             scope.cancel()
-        for ready in [one for one in self._heap if one.claim.run_id == run_id]:
+        for ready in [one for one in self._heap if one[2].run_id == run_id]:
             self._heap.remove(ready)
             heapify(self._heap)
-            self._postpone(ready.claim)
+            self._postpone(ready[2])
         return (r.Dequeue(run_id),)
 
     @property
@@ -150,7 +146,7 @@ class EmbeddedEngine:
             await self._quiet.wait()
 
     def _push(self, claim: r.Claim) -> None:
-        heappush(self._heap, _Ready((-claim.priority, next(self._order)), claim))
+        heappush(self._heap, (-claim.priority, next(self._order), claim))
         if self._idle:
             self._idle.pop().set()
         elif self._workers < self._limit:
@@ -172,7 +168,7 @@ class EmbeddedEngine:
                 self._idle.append(more)
                 await more.wait()
                 continue
-            await self._execute(self._handle, heappop(self._heap).claim)
+            await self._execute(self._handle, heappop(self._heap)[2])
 
     async def _execute(self, handle: Handle, claim: r.Claim) -> None:
         # Shielded from the task group's cancellation: a stop lets running jobs end (see _drain).

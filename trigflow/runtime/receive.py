@@ -360,10 +360,13 @@ def _answer_of(route: Route, reads: Sequence[_Read]) -> Response:
 
 
 def _loaded(new: r.NewDelivery, event: r.NewEvent, run: r.NewRun, decoded: Decoded) -> r.LoadedRun:
+    # Jobs may change what they are given, so only one that is alone gets what is decoded already.
+    alone = event.payload is None and len(event.runs) == len(new.events) == 1
     return r.LoadedRun(
         run.id, run.job, new.received_at, run.replay_of,
         event.id, event.event_id, event.name, event.at, event.context,
         decoded.text if event.payload is None else event.payload, new.id, event.subscription_id or "",
+        decoded=decoded.payload if alone else None,
     )  # fmt: skip
 
 

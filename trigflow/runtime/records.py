@@ -173,7 +173,10 @@ class LogLine:
 
 @attrs.frozen
 class LoadedRun:
-    """Everything that an attempt needs."""
+    """Everything that an attempt needs.
+
+    decoded: the payload, where somebody decoded it already and nobody else has it.
+    """
 
     id: str
     job: str
@@ -188,6 +191,7 @@ class LoadedRun:
     delivery_id: str
     subscription_id: str
     tasks: tuple[KeptTask, ...] = ()
+    decoded: object = None
 
 
 @attrs.frozen
