@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.stores.sqlite import SqliteStore
 
 APP = Path(__file__).with_name("app.py")
@@ -41,8 +41,8 @@ def run_to_the_end(folder: Path) -> None:
     assert said.endswith("ended\n")
 
 
-def run_in(folder: Path) -> r.RunDetail | None:
-    async def read() -> r.RunDetail | None:
+def run_in(folder: Path) -> v.RunDetail | None:
+    async def read() -> v.RunDetail | None:
         async with SqliteStore(folder / "s.db", store_id=lambda: "x") as store:
             return await store.run("run_1")
 

@@ -12,6 +12,7 @@ from trigflow.app import GIVEN
 from trigflow.core.jobs import Job, Mark, Options, build_job
 from trigflow.core.triggers import Specification, Trigger
 from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.runtime.execute import Executor
 from trigflow.runtime.ports import Again, Done, Runs
 from trigflow.stores.memory import MemoryStore
@@ -116,7 +117,7 @@ class Bench:
             self.handled.append(await self.executor().handle(claim))
         raise AssertionError("the run does not end")
 
-    async def detail(self, run_id: str) -> r.RunDetail:
+    async def detail(self, run_id: str) -> v.RunDetail:
         found = await self.store.run(run_id)
         assert found is not None
         return found
@@ -127,7 +128,7 @@ def bench(function: Callable[..., Any], **options: Any) -> Bench:
     return Bench({"job": job_of(function, **options)})
 
 
-async def result_of(function: Callable[..., Any], text: bytes = b"{}", **options: Any) -> r.RunDetail:
+async def result_of(function: Callable[..., Any], text: bytes = b"{}", **options: Any) -> v.RunDetail:
     """Run a job to its end."""
     made = bench(function, **options)
     run = await made.start(text)

@@ -452,8 +452,6 @@ async def test_jobs_of_one_event_do_not_see_each_others_changes_to_it() -> None:
     executor = made.executor()
     for _ in range(2):
         run = await made.start(text, owner="me")
-        executor.handover.put(
-            r.LoadedRun(run, "job", 0, None, "e", "i", "n", None, None, text, "d", "s")
-        )
+        executor.handover.put(r.LoadedRun(run, "job", 0, None, "e", "i", "n", None, None, text, "d", "s"))
         await executor.handle(r.Claim(run))
         assert (await made.detail(run)).result == b'{"inner":{"list":[1]}}'

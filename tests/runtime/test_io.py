@@ -21,7 +21,7 @@ from tests.runtime.bench import Bench, bench, job_of, result_of
 from trigflow.core.errors import RateLimited
 from trigflow.core.payloads import return_structure
 from trigflow.core.retry import Retry
-from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.runtime.execute import MOST_STARTS
 from trigflow.runtime.io import IO, SyncIO, is_async
 
@@ -64,7 +64,7 @@ async def attempt(made: Bench, world: World) -> None:
         await made.take()
 
 
-async def until_ended(made: Bench, run: str, world: World) -> r.RunDetail:
+async def until_ended(made: Bench, run: str, world: World) -> v.RunDetail:
     while (found := await made.detail(run)).row.state not in ("succeeded", "failed"):
         due = await made.store.next_due()
         if not made.claims and due is not None and due > made.now:

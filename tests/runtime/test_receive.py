@@ -37,6 +37,7 @@ from trigflow import (
 from trigflow.core.errors import StoreUnavailable
 from trigflow.core.events import Outcome
 from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.sources.handshake import Handshake, echo, header_echo, hub_intent
 from trigflow.sources.parts import Part, query
 from trigflow.stores.memory import MemoryStore
@@ -112,11 +113,11 @@ async def post(app: App, value: object) -> Response:
     return await app.opened.receive(endpoint.token, request(msgspec.json.encode(value), key))
 
 
-async def latest(app: App) -> r.DeliveryRow:
+async def latest(app: App) -> v.DeliveryRow:
     return (await app.opened.store.deliveries(limit=1))[0]
 
 
-async def rows(app: App) -> Sequence[r.DeliveryRow]:
+async def rows(app: App) -> Sequence[v.DeliveryRow]:
     return list(reversed(await app.opened.store.deliveries(limit=100)))
 
 

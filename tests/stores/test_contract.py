@@ -16,6 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from trigflow.core.runs import FINAL, TRANSITIONS
 from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.runtime.ports import Store
 from trigflow.stores.memory import MemoryStore
 from trigflow.stores.sqlite import SqliteStore
@@ -292,13 +293,13 @@ class Stores(RuleBasedStateMachine):
 
     # --- what can be seen
 
-    def row(self, name: str) -> r.RunRow:
+    def row(self, name: str) -> v.RunRow:
         run = self.runs[name]
         event, delivery, _ = self.events[run.event]
         end = run.ended
         last = run.attempts[-1].error if run.attempts else None
         state: Any = run.state
-        return r.RunRow(
+        return v.RunRow(
             name, run.new.job, state, event.event_id, "n", delivery, run.created_at,
             None if end is None else end.ended_at, run.tried, last if end is None else end.error,
             run.new.replay_of,
@@ -328,9 +329,9 @@ class Stores(RuleBasedStateMachine):
         run = self.runs[name]
         event, delivery, subscription = self.events[run.event]
         tasks = tuple(sorted(run.tasks.values(), key=lambda task: (task.started_at, task.key)))
-        detail: r.RunDetail = self.all(lambda store: store.run(name))
+        detail: v.RunDetail = self.all(lambda store: store.run(name))
         result = None if run.ended is None else run.ended.result
-        assert detail == r.RunDetail(self.row(name), result, tasks, tuple(run.attempts), tuple(run.logs))
+        assert detail == v.RunDetail(self.row(name), result, tasks, tuple(run.attempts), tuple(run.logs))
         text = self.deliveries[delivery][0].body if event.payload is None else event.payload
         assert self.all(lambda store: store.load(name)) == r.LoadedRun(
             name, run.new.job, run.created_at, run.new.replay_of, run.event, event.event_id, "n", event.at,
@@ -348,14 +349,14 @@ class Stores(RuleBasedStateMachine):
             name for name in sorted(self.deliveries, reverse=True)
             if outcome in (None, self.deliveries[name][1])
         ][:limit]  # fmt: skip
-        rows: list[r.DeliveryRow] = self.all(lambda store: store.deliveries(limit=limit, outcome=outcome))
+        rows: list[v.DeliveryRow] = self.all(lambda store: store.deliveries(limit=limit, outcome=outcome))
         assert [(row.id, row.outcome) for row in rows] == [(n, self.deliveries[n][1]) for n in wanted]
         for row in rows:
             brought = [name for name, (_, delivery, _) in self.events.items() if delivery == row.id]
             assert (row.events, row.runs) == (
                 len(brought), sum(run.event in brought for run in self.runs.values())
             )  # fmt: skip
-            listed: list[r.EventRow] = self.all(methodcaller("events", row.id))
+            listed: list[v.EventRow] = self.all(methodcaller("events", row.id))
             assert [event.id for event in listed] == sorted(brought)
             assert self.all(methodcaller("delivery", row.id)) == (
                 row, self.deliveries[row.id][0].body

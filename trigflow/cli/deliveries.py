@@ -11,7 +11,7 @@ from cyclopts import App, Parameter
 from trigflow.cli.opening import AsJson, Limit, PublicUrl, StorePath, TargetName, inspected, looked_into
 from trigflow.cli.screen import clock_time, moment, parsed, say, show_fields, show_json, show_table, styled
 from trigflow.core.errors import SetupError, TrigflowError
-from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.runtime.ports import Store
 
 commands = App(name="deliveries", help="What arrived, and what came of it.")
@@ -22,10 +22,10 @@ Outcome = Literal["accepted", "duplicate", "handshake", "ignored", "rejected", "
 class Story:
     """A delivery with everything that it led to; runs are by event row."""
 
-    row: r.DeliveryRow
+    row: v.DeliveryRow
     body: bytes
-    events: Sequence[r.EventRow]
-    runs: Mapping[str, Sequence[r.RunRow]]
+    events: Sequence[v.EventRow]
+    runs: Mapping[str, Sequence[v.RunRow]]
 
     @property
     def trace(self) -> list[dict[str, Any]]:
@@ -122,7 +122,7 @@ async def replay(
     return 0 if runs else 1
 
 
-def _listed(row: r.DeliveryRow) -> dict[str, object]:
+def _listed(row: v.DeliveryRow) -> dict[str, object]:
     return {
         "id": row.id,
         "received_at": moment(row.received_at),
@@ -188,7 +188,7 @@ def _show(story: Story, *, body: bool) -> None:
         say("\nbody\n", story.body.decode("utf-8", "replace"))
 
 
-def _show_event(story: Story, event: r.EventRow) -> None:
+def _show_event(story: Story, event: v.EventRow) -> None:
     say("\nevent ", styled(event.name, "bold"), f"  {event.event_id}")
     runs, missed = story.runs[event.id], story.missed(event.event_id)
     for run in runs:

@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 from trigflow.cli.opening import AsJson, Limit, StorePath, TargetName, inspected, looked_into
 from trigflow.cli.screen import clock_time, moment, parsed, say, show_fields, show_json, show_table, styled
 from trigflow.core.errors import TrigflowError
-from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 
 commands = App(name="runs", help="What ran, and how it ended.")
 
@@ -93,7 +93,7 @@ def _unknown(id_: str) -> TrigflowError:
     return TrigflowError(f"there is no run {id_}; `trigflow runs list` shows them")
 
 
-def _listed(row: r.RunRow) -> dict[str, object]:
+def _listed(row: v.RunRow) -> dict[str, object]:
     return {
         "id": row.id,
         "job": row.job,
@@ -108,7 +108,7 @@ def _listed(row: r.RunRow) -> dict[str, object]:
     }
 
 
-def _told(detail: r.RunDetail) -> dict[str, object]:
+def _told(detail: v.RunDetail) -> dict[str, object]:
     return {
         **_listed(detail.row),
         "result": parsed(detail.result),
@@ -145,7 +145,7 @@ def _told(detail: r.RunDetail) -> dict[str, object]:
     }
 
 
-def _show(detail: r.RunDetail) -> None:
+def _show(detail: v.RunDetail) -> None:
     row = detail.row
     result = None if detail.result is None else detail.result.decode("utf-8", "replace")
     show_fields(

@@ -252,16 +252,15 @@ class Executor:
             logger.error("run %s failed: %s", claim.run_id, ended.problem, exc_info=ended.error)
         problem = ended.problem or None
         finish = r.Finish(ended.state, ended.result, problem, self._ms(), claim.attempts + 1)
-        with anyio.CancelScope(shield=True):
-            await self._runs.finish(claim, finish, logs)
+        # No shield: whoever cancels now is the engine, and a write that was asked for is carried out.
+        await self._runs.finish(claim, finish, logs)
         return Done()
 
     async def _again(
         self, claim: r.Claim, tried: r.Attempt | None, logs: list[r.LogLine], wait: timedelta
     ) -> Again:
         due_at = self._ms() + int(wait.total_seconds() * 1000)
-        with anyio.CancelScope(shield=True):
-            await self._runs.again(claim, tried, logs, due_at=due_at)
+        await self._runs.again(claim, tried, logs, due_at=due_at)
         return Again(wait)
 
     def _ms(self) -> int:

@@ -14,6 +14,7 @@ import anyio
 import attrs
 
 from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 
 
 class Clock(Protocol):
@@ -160,15 +161,15 @@ class Log(Protocol):
 
     async def deliveries(
         self, *, limit: int, before: str | None = None, outcome: str | None = None
-    ) -> Sequence[r.DeliveryRow]:
+    ) -> Sequence[v.DeliveryRow]:
         """Return deliveries, newest first."""
         ...
 
-    async def delivery(self, delivery_id: str) -> tuple[r.DeliveryRow, bytes] | None:
+    async def delivery(self, delivery_id: str) -> tuple[v.DeliveryRow, bytes] | None:
         """Return a delivery and its body."""
         ...
 
-    async def events(self, delivery_id: str) -> Sequence[r.EventRow]:
+    async def events(self, delivery_id: str) -> Sequence[v.EventRow]:
         """Return the events that a delivery brought."""
         ...
 
@@ -178,11 +179,11 @@ class Log(Protocol):
 
     async def runs(
         self, *, limit: int, before: str | None = None, job: str | None = None, event: str | None = None
-    ) -> Sequence[r.RunRow]:
+    ) -> Sequence[v.RunRow]:
         """Return runs, newest first; `event` is an event row's id."""
         ...
 
-    async def run(self, run_id: str) -> r.RunDetail | None:
+    async def run(self, run_id: str) -> v.RunDetail | None:
         """Return a run with its tasks, attempts and log."""
         ...
 

@@ -19,7 +19,7 @@ import anyio
 import attrs
 
 from trigflow.core.errors import Rejected, StoreError, VerificationError
-from trigflow.core.events import Event, Fetch, Ignored, Metadata, Outcome, Respond, Signal
+from trigflow.core.events import Event
 from trigflow.core.http import Request, Response
 from trigflow.core.ids import Ids
 from trigflow.core.jobs import Job, Listening
@@ -27,13 +27,12 @@ from trigflow.core.matching import Index
 from trigflow.core.payloads import encode_json
 from trigflow.core.redact import redacted_headers
 from trigflow.runtime import records as r
-from trigflow.runtime.boundary import Raised, attempt
 from trigflow.runtime.execute import Handover
+from trigflow.runtime.outcomes import Read, Said, answer_of, call_handler, outcome_of, update_of
 from trigflow.runtime.ports import Clock, Engine, Intake, Item, Registry
 from trigflow.runtime.routes import Route, Routes
 from trigflow.runtime.vault import Vault
 from trigflow.sources.decode import Decoded
-from trigflow.sources.external import delivery_of
 from trigflow.sources.handshake import Answer, Capture, answer
 
 logger: logging.Logger = logging.getLogger("trigflow.deliveries")
@@ -42,26 +41,6 @@ UNAVAILABLE = Response(503, b"try again", (("content-type", "text/plain"), ("ret
 NEAR_MISSES = 8  # jobs that did not match and whose reason is kept with a delivery
 
 Matching = Index[tuple[Job, Listening]]
-
-
-@attrs.frozen
-class _Said:
-    """An event that the handler returned, as it is kept; text is None where it is the delivery's own body."""
-
-    event: Event
-    text: bytes | None
-    context: bytes | None
-
-
-@attrs.frozen
-class _Read:
-    """What the handler said for one subscription."""
-
-    subscription: r.Subscription
-    outcomes: tuple[Outcome, ...] = ()
-    events: tuple[_Said, ...] = ()
-    metadata: bytes | None = None
-    raised: Raised | None = None
 
 
 class Receiver:
@@ -134,7 +113,7 @@ class Receiver:
         now: float,
     ) -> tuple[r.NewDelivery, Response]:
         delivery_id = self._ids.new("dlv")
-        reads = [_call_handler(route, request, decoded, one, delivery_id, now) for one in subscriptions]
+        reads = [call_handler(route, request, decoded, one, delivery_id, now) for one in subscriptions]
         new = self._decide(route, request, reads, delivery_id, now)
         # Shielded: a sender that hangs up must not part the commit from the start of its runs.
         with anyio.CancelScope(shield=True):
@@ -142,10 +121,10 @@ class Receiver:
             self._start(new, accepted, decoded)
         if new.updates:
             self._routes.forget(route.endpoint.token)
-        return new, _answer_of(route, reads)
+        return new, answer_of(route, reads)
 
     def _decide(
-        self, route: Route, request: Request, reads: Sequence[_Read], delivery_id: str, now: float
+        self, route: Route, request: Request, reads: Sequence[Read], delivery_id: str, now: float
     ) -> r.NewDelivery:
         """Turn what the handler said into rows; nothing is kept yet."""
         events: list[r.NewEvent] = []
@@ -157,8 +136,8 @@ class Receiver:
                 events.append(self._new_event(read.subscription, said, found, now))
                 if len(found) < self._matching.count(topic):
                     trace += self._near_misses(topic, said.event)
-        kind, cause = _outcome_of(reads)
-        updates = (_update_of(read) for read in reads)
+        kind, cause = outcome_of(reads)
+        updates = (update_of(read) for read in reads)
         return self._row(
             route, request, kind, cause,
             id=delivery_id, subscription=reads[0].subscription if len(reads) == 1 else None,
@@ -171,7 +150,7 @@ class Receiver:
     def _new_event(
         self,
         subscription: r.Subscription,
-        said: _Said,
+        said: Said,
         found: Sequence[tuple[Job, Listening]],
         now: float,
     ) -> r.NewEvent:
@@ -268,95 +247,6 @@ def _addressed(route: Route, request: Request) -> Sequence[r.Subscription]:
         return subscriptions[:1]
     accounts = {value.decode("utf-8", "replace") for value in route.source.account.values(request)}
     return [one for one in subscriptions if one.account in accounts]
-
-
-def _call_handler(
-    route: Route,
-    request: Request,
-    decoded: Decoded,
-    subscription: r.Subscription,
-    delivery_id: str,
-    now: float,
-) -> _Read:
-    source = route.source
-
-    def call() -> _Read:
-        assert source.handle is not None  # noqa: S101 - checked when the app was built
-        delivery = delivery_of(
-            source, request, id=delivery_id, received_at=now, text=decoded.text, payload=decoded.payload,
-            params=subscription.params, data=subscription.data, metadata=subscription.metadata,
-        )  # fmt: skip
-        return _read(subscription, tuple(source.handle(delivery)), decoded, request.body)
-
-    called = attempt(call)
-    if isinstance(called, Raised):
-        logger.error("the handler of %s raised", source.id, exc_info=called.error)
-        return _Read(subscription, raised=called)
-    return called.value
-
-
-def _read(
-    subscription: r.Subscription, outcomes: tuple[Outcome, ...], decoded: Decoded, body: bytes
-) -> _Read:
-    """Check and encode what a handler returned; raises for what can't be kept."""
-    events = tuple(_said(outcome, decoded, body) for outcome in outcomes if isinstance(outcome, Event))
-    metadata = next(
-        (encode_json(outcome.value) for outcome in outcomes if isinstance(outcome, Metadata)), None
-    )
-    return _Read(subscription, outcomes, events, metadata)
-
-
-def _said(event: Event, decoded: Decoded, body: bytes) -> _Said:
-    if not isinstance(event.id, str) or not event.id:  # pyright: ignore[reportUnnecessaryIsInstance] - foreign code
-        raise TypeError(f"event {event.name!r} has the id {event.id!r}; give the provider's own id as text")
-    if event.at is not None and event.at.tzinfo is None:
-        raise TypeError(f"event {event.name!r} has a time without a zone; give an aware datetime")
-    context = encode_json(event.context) if event.context else None
-    if event.payload is not decoded.payload:
-        return _Said(event, encode_json(event.payload), context)
-    return _Said(event, None if decoded.text is body else decoded.text, context)
-
-
-def _outcome_of(reads: Sequence[_Read]) -> tuple[r.DeliveryOutcome, str]:
-    raised = next((read.raised for read in reads if read.raised is not None), None)
-    if raised is not None:
-        return "failed", f"handler: {raised.failure}"
-    said = [outcome for read in reads for outcome in read.outcomes]
-    if any(isinstance(outcome, Event | Fetch | Signal) for outcome in said):
-        return "accepted", ""
-    because = next((outcome.because for outcome in said if isinstance(outcome, Ignored)), "no-event")
-    return "ignored", because
-
-
-# What a provider's signal makes of a subscription; the reconciler does the rest.
-_SIGNALLED: Mapping[str, tuple[r.SubscriptionState | None, str]] = {
-    "expired": ("expired", "the provider let it expire"),
-    "removed": ("failing", "the provider removed it"),
-    "reauthorize": ("failing", "the provider asks for new credentials"),
-    "missed": (None, "the provider says that events were missed"),
-}
-
-
-def _update_of(read: _Read) -> r.Update:
-    """Say what a delivery tells of the subscription itself."""
-    signal = next((outcome for outcome in read.outcomes if isinstance(outcome, Signal)), None)
-    state, cause = (None, "") if signal is None else _SIGNALLED[signal.kind]
-    return r.Update(
-        read.subscription.id,
-        tuple(outcome.scope for outcome in read.outcomes if isinstance(outcome, Fetch)),
-        read.metadata,
-        activates=read.subscription.state == "pending",
-        state=state,
-        cause=f"{cause}: {signal.detail}" if signal is not None and signal.detail else cause,
-        gone=signal is not None and signal.kind in ("removed", "expired"),
-    )
-
-
-def _answer_of(route: Route, reads: Sequence[_Read]) -> Response:
-    for outcome in (outcome for read in reads for outcome in read.outcomes):
-        if isinstance(outcome, Respond):
-            return Response(outcome.status, outcome.body, tuple(outcome.headers.items()))
-    return route.source.answer
 
 
 def _loaded(new: r.NewDelivery, event: r.NewEvent, run: r.NewRun, decoded: Decoded) -> r.LoadedRun:

@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 import attrs
 
-from trigflow.core.runs import Final, State
+from trigflow.core.runs import Final
 
 DeliveryOutcome = Literal["accepted", "duplicate", "handshake", "ignored", "rejected", "failed"]
 SubscriptionState = Literal[
@@ -300,65 +300,3 @@ class RegistrationAttempt:
     error: str
     at: int
     took_ms: int
-
-
-# --- for people
-
-
-@attrs.frozen
-class DeliveryRow:
-    """A delivery in the request log."""
-
-    id: str
-    endpoint_id: str
-    source: str
-    subscription_id: str | None
-    received_at: int
-    outcome: DeliveryOutcome
-    cause: str
-    status: int
-    method: str
-    headers: bytes
-    trace: bytes | None
-    events: int
-    runs: int
-
-
-@attrs.frozen
-class EventRow:
-    """An event and the runs that it started."""
-
-    id: str
-    event_id: str
-    name: str
-    at: int | None
-    subscription_id: str
-    delivery_id: str
-
-
-@attrs.frozen
-class RunRow:
-    """A run in a list."""
-
-    id: str
-    job: str
-    state: State
-    event_id: str
-    event_name: str
-    delivery_id: str
-    created_at: int
-    ended_at: int | None
-    attempts: int
-    error: str | None
-    replay_of: str | None
-
-
-@attrs.frozen
-class RunDetail:
-    """A run with everything that happened in it."""
-
-    row: RunRow
-    result: bytes | None
-    tasks: tuple[KeptTask, ...]
-    attempts: tuple[Attempt, ...]
-    logs: tuple[LogLine, ...]

@@ -15,6 +15,7 @@ from trigflow.core.http import Headers, Request
 from trigflow.core.ids import Ids
 from trigflow.core.payloads import decode_json_text
 from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.runtime.ports import Clock, Engine, Item, Store
 from trigflow.runtime.receive import Matching, Receiver
 from trigflow.runtime.routes import AnySource, Routes
@@ -61,7 +62,7 @@ class Replayer:
         started = [await self._start(event, job) for event in events]
         return [run for runs in started for run in runs]
 
-    async def _start(self, event: r.EventRow, job: str | None) -> Sequence[str]:
+    async def _start(self, event: v.EventRow, job: str | None) -> Sequence[str]:
         text = await self._store.payload(event.id)
         subscription = await self._subscription(event.subscription_id)
         if text is None or subscription is None:
@@ -71,7 +72,7 @@ class Replayer:
         names = dict.fromkeys(one.id for one, _ in found if job in (None, one.id))
         return [await self._run(event, name, earlier.get(name)) for name in names]
 
-    async def _run(self, event: r.EventRow, job: str, earlier: str | None) -> str:
+    async def _run(self, event: v.EventRow, job: str, earlier: str | None) -> str:
         now = int(self._clock.now() * 1000)
         item = Item(self._ids.new("run"), now, 0)
         (statements,) = self._engine.put([item])
@@ -87,7 +88,7 @@ class Replayer:
                     return subscription
         return None
 
-    async def _handle_again(self, row: r.DeliveryRow, body: bytes) -> Sequence[str]:
+    async def _handle_again(self, row: v.DeliveryRow, body: bytes) -> Sequence[str]:
         endpoint = next((e for e in await self._store.endpoints() if e.id == row.endpoint_id), None)
         route = None if endpoint is None else await self._routes.find(endpoint.token)
         if route is None:
@@ -118,6 +119,6 @@ async def kept_delivery(
     raise TrigflowError(f"the subscription of delivery {delivery_id} is gone")
 
 
-def _request(row: r.DeliveryRow, body: bytes, public_url: PublicUrl) -> Request:
+def _request(row: v.DeliveryRow, body: bytes, public_url: PublicUrl) -> Request:
     headers = Headers.of(msgspec.json.decode(row.headers, type=list[tuple[str, str]]))
     return Request(row.method, public_url("", ""), headers, body)

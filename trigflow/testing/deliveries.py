@@ -22,6 +22,7 @@ from trigflow.core.runs import FINAL
 from trigflow.core.triggers import Trigger
 from trigflow.opened import Opened
 from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.runtime.routes import AnySource
 from trigflow.sources.external import is_webhook
 from trigflow.sources.integration import BoundEvent
@@ -131,7 +132,7 @@ async def _outcome(opened: Opened, before: str, status: int) -> Delivered:
     return Delivered(row.id, status, row.outcome, row.cause, tuple(runs), missed)
 
 
-async def _logged(opened: Opened, before: str) -> r.DeliveryRow:
+async def _logged(opened: Opened, before: str) -> v.DeliveryRow:
     """Return the delivery after `before`: what is rejected is logged without anybody waiting for it."""
     while True:
         for row in await opened.store.deliveries(limit=1):

@@ -18,6 +18,7 @@ from trigflow.core.jobs import Job, build_job, mark_of
 from trigflow.core.payloads import decode_json_text, encode_json
 from trigflow.core.runs import Final
 from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.runtime.execute import Executor
 from trigflow.runtime.ports import Again
 from trigflow.stores.memory import MemoryStore
@@ -59,7 +60,7 @@ class _Time:
 class _Around:
     """Clients that the test passed."""
 
-    clients: Mapping[type, object]
+    clients: Mapping[Any, object]
 
     async def client(self, annotation: Any, run: r.LoadedRun) -> object:
         return self.clients[annotation]
@@ -73,7 +74,7 @@ async def run_job(
     payload: object,
     *,
     tasks: Mapping[str, object] | None = None,
-    clients: Mapping[type, object] | None = None,
+    clients: Mapping[Any, object] | None = None,
     event: str = "test",
 ) -> Ran:
     """Run a decorated job to its end, with its retries but without their waits.
@@ -104,7 +105,7 @@ async def run_job(
     return ran_of(detail)
 
 
-def _check_clients(job: Job, clients: Mapping[type, object]) -> None:
+def _check_clients(job: Job, clients: Mapping[Any, object]) -> None:
     for parameter in job.parameters:
         if parameter.role == "client" and parameter.annotation not in clients:
             name = parameter.annotation.__name__
@@ -120,7 +121,7 @@ async def _accept(store: MemoryStore, job: Job, text: bytes, event: str) -> None
     )
 
 
-def ran_of(detail: r.RunDetail) -> Ran:
+def ran_of(detail: v.RunDetail) -> Ran:
     """Describe a run that has ended."""
     row = detail.row
     return Ran(

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 import attrs
 
 from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.stores.memory.tables import Event, Queued, Run, Tables
 
 
@@ -22,7 +23,7 @@ class IntakeTables(Tables):
                 duplicates.add(number)
                 continue
             self._known.add((subscription, event.event_id))
-            row = r.EventRow(event.id, event.event_id, event.name, event.at, subscription, delivery.id)
+            row = v.EventRow(event.id, event.event_id, event.name, event.at, subscription, delivery.id)
             self._events[event.id] = Event(row, event.payload, event.context)
             self._add_runs(event.id, event.runs, delivery.received_at)
         all_known = bool(duplicates) and len(duplicates) == len(delivery.events)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from trigflow.core.runs import Place, State, state_of
 from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.stores.memory.runs import RunTables
 from trigflow.stores.memory.tables import Run, tasks_of
 
@@ -15,7 +16,7 @@ class LogTables(RunTables):
 
     async def deliveries(
         self, *, limit: int, before: str | None = None, outcome: str | None = None
-    ) -> Sequence[r.DeliveryRow]:
+    ) -> Sequence[v.DeliveryRow]:
         """Return deliveries, newest first."""
         found = [
             delivery
@@ -24,28 +25,28 @@ class LogTables(RunTables):
         ]
         return [await self._row(delivery) for delivery in found[:limit]]
 
-    async def delivery(self, delivery_id: str) -> tuple[r.DeliveryRow, bytes] | None:
+    async def delivery(self, delivery_id: str) -> tuple[v.DeliveryRow, bytes] | None:
         """Return a delivery and its body."""
         found = self._deliveries.get(delivery_id)
         return None if found is None else (await self._row(found), found.body)
 
-    async def _row(self, d: r.NewDelivery) -> r.DeliveryRow:
+    async def _row(self, d: r.NewDelivery) -> v.DeliveryRow:
         endpoint = self._endpoints.get(d.endpoint_id)
         events = [event.row.id for event in self._events.values() if event.row.delivery_id == d.id]
         runs = sum(run.event in events for run in self._runs.values())
-        return r.DeliveryRow(
+        return v.DeliveryRow(
             d.id, d.endpoint_id, "" if endpoint is None else endpoint.source, d.subscription_id,
             d.received_at, d.outcome, d.cause, d.status, d.method, d.headers, d.trace, len(events), runs,
         )  # fmt: skip
 
-    async def events(self, delivery_id: str) -> Sequence[r.EventRow]:
+    async def events(self, delivery_id: str) -> Sequence[v.EventRow]:
         """Return the events that a delivery brought."""
         found = (event.row for event in self._events.values() if event.row.delivery_id == delivery_id)
         return sorted(found, key=lambda row: row.id)
 
     async def runs(
         self, *, limit: int, before: str | None = None, job: str | None = None, event: str | None = None
-    ) -> Sequence[r.RunRow]:
+    ) -> Sequence[v.RunRow]:
         """Return runs, newest first."""
         found = [
             run
@@ -56,15 +57,15 @@ class LogTables(RunTables):
         ]
         return [self._run_row(run) for run in found[:limit]]
 
-    async def run(self, run_id: str) -> r.RunDetail | None:
+    async def run(self, run_id: str) -> v.RunDetail | None:
         """Return a run with its tasks, attempts and log."""
         run = self._runs.get(run_id)
         if run is None:
             return None
         result = None if run.finish is None else run.finish.result
-        return r.RunDetail(self._run_row(run), result, tasks_of(run), tuple(run.attempts), tuple(run.logs))
+        return v.RunDetail(self._run_row(run), result, tasks_of(run), tuple(run.attempts), tuple(run.logs))
 
-    def _run_row(self, run: Run) -> r.RunRow:
+    def _run_row(self, run: Run) -> v.RunRow:
         new, event = run.new, self._events[run.event].row
         head = (
             new.id,
@@ -77,9 +78,9 @@ class LogTables(RunTables):
         )
         if run.finish is None:
             error = run.attempts[-1].error if run.attempts else None
-            return r.RunRow(*head, None, self._tried(new.id), error, new.replay_of)
+            return v.RunRow(*head, None, self._tried(new.id), error, new.replay_of)
         end = run.finish
-        return r.RunRow(*head, end.ended_at, end.attempts, end.error, new.replay_of)
+        return v.RunRow(*head, end.ended_at, end.attempts, end.error, new.replay_of)
 
     def _state(self, run: Run) -> State:
         q = self._queue.get(run.new.id)

@@ -9,6 +9,7 @@ from typing import Self
 import attrs
 
 from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 
 
 @attrs.define
@@ -41,7 +42,7 @@ class Queued:
 class Event:
     """An event and what it carries."""
 
-    row: r.EventRow
+    row: v.EventRow
     payload: bytes | None
     context: bytes | None
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from trigflow.core.runs import Place, state_of
 from trigflow.runtime import records as r
+from trigflow.runtime import views as v
 from trigflow.stores.sqlite.connection import Connection, Row
 from trigflow.stores.sqlite.database import Database, unpack
 from trigflow.stores.sqlite.runs import TASKS
@@ -36,7 +37,7 @@ class LogRows(Database):
 
     async def deliveries(
         self, *, limit: int, before: str | None = None, outcome: str | None = None
-    ) -> Sequence[r.DeliveryRow]:
+    ) -> Sequence[v.DeliveryRow]:
         """Return deliveries, newest first."""
         sql = (
             _DELIVERIES + "WHERE (?1 IS NULL OR d.id < ?1) AND (?2 IS NULL OR d.outcome = ?2) "
@@ -47,10 +48,10 @@ class LogRows(Database):
         )
         return [_delivery(row) for row in rows]
 
-    async def delivery(self, delivery_id: str) -> tuple[r.DeliveryRow, bytes] | None:
+    async def delivery(self, delivery_id: str) -> tuple[v.DeliveryRow, bytes] | None:
         """Return a delivery and its body."""
 
-        def work(connection: Connection) -> tuple[r.DeliveryRow, bytes] | None:
+        def work(connection: Connection) -> tuple[v.DeliveryRow, bytes] | None:
             rows = connection.execute(_DELIVERIES + "WHERE d.id = ?", (delivery_id,)).fetchall()
             if not rows:
                 return None
@@ -61,10 +62,10 @@ class LogRows(Database):
 
         return await self.read(work)
 
-    async def events(self, delivery_id: str) -> Sequence[r.EventRow]:
+    async def events(self, delivery_id: str) -> Sequence[v.EventRow]:
         """Return the events that a delivery brought."""
         rows = await self.read(lambda connection: connection.execute(_EVENTS, (delivery_id,)).fetchall())
-        return [r.EventRow(*row) for row in rows]
+        return [v.EventRow(*row) for row in rows]
 
     async def payload(self, event_row: str) -> bytes | None:
         """Return an event's JSON text."""
@@ -77,7 +78,7 @@ class LogRows(Database):
 
     async def runs(
         self, *, limit: int, before: str | None = None, job: str | None = None, event: str | None = None
-    ) -> Sequence[r.RunRow]:
+    ) -> Sequence[v.RunRow]:
         """Return runs, newest first."""
         sql = (
             _RUNS + "WHERE (?1 IS NULL OR runs.id < ?1) AND (?2 IS NULL OR runs.job = ?2) "
@@ -88,37 +89,37 @@ class LogRows(Database):
         )
         return [_run(row) for row in rows]
 
-    async def run(self, run_id: str) -> r.RunDetail | None:
+    async def run(self, run_id: str) -> v.RunDetail | None:
         """Return a run with its tasks, attempts and log."""
 
-        def work(connection: Connection) -> r.RunDetail | None:
+        def work(connection: Connection) -> v.RunDetail | None:
             rows = connection.execute(_RUNS + "WHERE runs.id = ?", (run_id,)).fetchall()
             return _detail(connection, _run(rows[0])) if rows else None
 
         return await self.read(work)
 
 
-def _delivery(row: Row) -> r.DeliveryRow:
+def _delivery(row: Row) -> v.DeliveryRow:
     (id_, endpoint_id, source, subscription_id, received_at, outcome, cause, status, method, headers, trace,
      events, runs) = row  # fmt: skip
-    return r.DeliveryRow(
+    return v.DeliveryRow(
         id_, endpoint_id, source, subscription_id, received_at, outcome, cause, status, method,
         headers.encode(), _encoded(trace), events, runs,
     )  # fmt: skip
 
 
-def _run(row: Row) -> r.RunRow:
+def _run(row: Row) -> v.RunRow:
     (id_, job, event_id, name, delivery_id, created_at, replay_of, finished, ended_at, attempts, error,
      due_at, owner, starts, waits, held, failed, last_error) = row  # fmt: skip
     place = None if due_at is None else Place(due_at, owner, starts, bool(waits), bool(held))
     tried = attempts if finished else (failed or 0) + (owner is not None)
-    return r.RunRow(
+    return v.RunRow(
         id_, job, state_of(finished, place), event_id, name, delivery_id, created_at, ended_at, tried,
         error if finished else last_error, replay_of,
     )  # fmt: skip
 
 
-def _detail(connection: Connection, row: r.RunRow) -> r.RunDetail:
+def _detail(connection: Connection, row: v.RunRow) -> v.RunDetail:
     results = connection.execute("SELECT result FROM finishes WHERE run_id = ?", (row.id,)).fetchall()
     tasks = tuple(r.KeptTask(*task) for task in connection.execute(TASKS, (row.id,)))
     attempts = connection.execute(
@@ -129,7 +130,7 @@ def _detail(connection: Connection, row: r.RunRow) -> r.RunDetail:
         "SELECT at, level, message, fields FROM logs WHERE run_id = ? ORDER BY rowid", (row.id,)
     )
     logs = tuple(r.LogLine(at, level, message, _encoded(fields)) for at, level, message, fields in lines)
-    return r.RunDetail(row, results[0][0] if results else None, tasks, tried, logs)
+    return v.RunDetail(row, results[0][0] if results else None, tasks, tried, logs)
 
 
 def _encoded(text: str | None) -> bytes | None:

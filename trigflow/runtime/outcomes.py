@@ -1,0 +1,129 @@
+"""What a handler said of a verified delivery: called, checked, encoded; nothing is kept here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+
+import attrs
+
+from trigflow.core.events import Event, Fetch, Ignored, Metadata, Outcome, Respond, Signal
+from trigflow.core.http import Request, Response
+from trigflow.core.payloads import encode_json
+from trigflow.runtime import records as r
+from trigflow.runtime.boundary import Raised, attempt
+from trigflow.runtime.routes import Route
+from trigflow.sources.decode import Decoded
+from trigflow.sources.external import delivery_of
+
+logger: logging.Logger = logging.getLogger("trigflow.deliveries")
+
+
+@attrs.frozen
+class Said:
+    """An event that the handler returned, as it is kept; text is None where it is the delivery's own body."""
+
+    event: Event
+    text: bytes | None
+    context: bytes | None
+
+
+@attrs.frozen
+class Read:
+    """What the handler said for one subscription."""
+
+    subscription: r.Subscription
+    outcomes: tuple[Outcome, ...] = ()
+    events: tuple[Said, ...] = ()
+    metadata: bytes | None = None
+    raised: Raised | None = None
+
+
+def call_handler(
+    route: Route,
+    request: Request,
+    decoded: Decoded,
+    subscription: r.Subscription,
+    delivery_id: str,
+    now: float,
+) -> Read:
+    """Call a source's handler for one subscription, and check and encode what it returns."""
+    source = route.source
+
+    def call() -> Read:
+        assert source.handle is not None  # noqa: S101 - checked when the app was built
+        delivery = delivery_of(
+            source, request, id=delivery_id, received_at=now, text=decoded.text, payload=decoded.payload,
+            params=subscription.params, data=subscription.data, metadata=subscription.metadata,
+        )  # fmt: skip
+        return _read(subscription, tuple(source.handle(delivery)), decoded, request.body)
+
+    called = attempt(call)
+    if isinstance(called, Raised):
+        logger.error("the handler of %s raised", source.id, exc_info=called.error)
+        return Read(subscription, raised=called)
+    return called.value
+
+
+def _read(subscription: r.Subscription, outcomes: tuple[Outcome, ...], decoded: Decoded, body: bytes) -> Read:
+    """Check and encode what a handler returned; raises for what can't be kept."""
+    events = tuple(_said(outcome, decoded, body) for outcome in outcomes if isinstance(outcome, Event))
+    metadata = next(
+        (encode_json(outcome.value) for outcome in outcomes if isinstance(outcome, Metadata)), None
+    )
+    return Read(subscription, outcomes, events, metadata)
+
+
+def _said(event: Event, decoded: Decoded, body: bytes) -> Said:
+    if not isinstance(event.id, str) or not event.id:  # pyright: ignore[reportUnnecessaryIsInstance] - foreign code
+        raise TypeError(f"event {event.name!r} has the id {event.id!r}; give the provider's own id as text")
+    if event.at is not None and event.at.tzinfo is None:
+        raise TypeError(f"event {event.name!r} has a time without a zone; give an aware datetime")
+    context = encode_json(event.context) if event.context else None
+    if event.payload is not decoded.payload:
+        return Said(event, encode_json(event.payload), context)
+    return Said(event, None if decoded.text is body else decoded.text, context)
+
+
+def outcome_of(reads: Sequence[Read]) -> tuple[r.DeliveryOutcome, str]:
+    """Say what became of a delivery, and why."""
+    raised = next((read.raised for read in reads if read.raised is not None), None)
+    if raised is not None:
+        return "failed", f"handler: {raised.failure}"
+    said = [outcome for read in reads for outcome in read.outcomes]
+    if any(isinstance(outcome, Event | Fetch | Signal) for outcome in said):
+        return "accepted", ""
+    because = next((outcome.because for outcome in said if isinstance(outcome, Ignored)), "no-event")
+    return "ignored", because
+
+
+# What a provider's signal makes of a subscription; the reconciler does the rest.
+_SIGNALLED: Mapping[str, tuple[r.SubscriptionState | None, str]] = {
+    "expired": ("expired", "the provider let it expire"),
+    "removed": ("failing", "the provider removed it"),
+    "reauthorize": ("failing", "the provider asks for new credentials"),
+    "missed": (None, "the provider says that events were missed"),
+}
+
+
+def update_of(read: Read) -> r.Update:
+    """Say what a delivery tells of the subscription itself."""
+    signal = next((outcome for outcome in read.outcomes if isinstance(outcome, Signal)), None)
+    state, cause = (None, "") if signal is None else _SIGNALLED[signal.kind]
+    return r.Update(
+        read.subscription.id,
+        tuple(outcome.scope for outcome in read.outcomes if isinstance(outcome, Fetch)),
+        read.metadata,
+        activates=read.subscription.state == "pending",
+        state=state,
+        cause=f"{cause}: {signal.detail}" if signal is not None and signal.detail else cause,
+        gone=signal is not None and signal.kind in ("removed", "expired"),
+    )
+
+
+def answer_of(route: Route, reads: Sequence[Read]) -> Response:
+    """Return what a handler answered, or the source's own acknowledgement."""
+    for outcome in (outcome for read in reads for outcome in read.outcomes):
+        if isinstance(outcome, Respond):
+            return Response(outcome.status, outcome.body, tuple(outcome.headers.items()))
+    return route.source.answer
