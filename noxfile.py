@@ -158,10 +158,6 @@ def long(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
-    """Run a benchmark of benchmarks/: `nox -s bench -- NAME arguments`."""
+    """Run trigflow and its peers side by side; needs wrk. Arguments: `nox -s bench -- --help`."""
     install_wheel(session, *group("test"), *PROJECT["project"]["optional-dependencies"]["fast"])
-    if not session.posargs:
-        names = sorted(path.stem for path in (ROOT / "benchmarks").glob("*.py"))
-        session.error(f"name one: {', '.join(names) or 'there is none yet'}")
-    name, *arguments = session.posargs
-    session.run("python", str(ROOT / "benchmarks" / f"{name}.py"), *arguments)
+    session.run("python", "-m", "benchmarks.run", *session.posargs)
