@@ -411,7 +411,7 @@ async def test_a_store_that_can_not_be_written_makes_the_sender_try_again(
 ) -> None:
     async with Setup().app() as app:
 
-        async def full(self: MemoryStore, delivery: r.NewDelivery) -> r.Accepted:
+        async def full(self: MemoryStore, delivery: r.NewDelivery, then: object) -> r.Accepted:
             raise StoreUnavailable("the store is full; free disk space")
 
         monkeypatch.setattr(MemoryStore, "accept", full)

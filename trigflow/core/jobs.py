@@ -10,6 +10,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Literal, NoReturn, TypeGuard, TypeVar, get_type_hints
 
 import attrs
@@ -147,12 +148,12 @@ class Job:
         """What people call it."""
         return self.options.name or _name(self.function)
 
-    @property
+    @cached_property
     def is_async(self) -> bool:
         """Tell whether the function runs on the loop; others run in a thread."""
         return inspect.iscoroutinefunction(self.function)
 
-    @property
+    @cached_property
     def payload_annotation(self) -> Any:
         """What the payload is structured into."""
         return next((p.annotation for p in self.parameters if p.role == "payload"), Any)

@@ -46,8 +46,6 @@ class EmbeddedEngine:
         self._order = count()
         self._idle: list[anyio.Event] = []
         self._running: dict[str, anyio.CancelScope] = {}
-        self._workers = 0
-        self._limit = 0
         self._group: anyio.abc.TaskGroup | None = None
         self._handle: Handle | None = None
         self._poked = anyio.Event()
@@ -106,8 +104,8 @@ class EmbeddedEngine:
 
         May be called again after it has ended.
         """
-        self._handle, self._limit = handle, limit
-        self._idle, self._workers, self._stopping = [], 0, False
+        self._handle = handle
+        self._idle, self._stopping = [], False
         self._beating = anyio.CancelScope(shield=True)
         await self._queue.beat(self._owner, now=self._ms())
         try:
@@ -115,8 +113,8 @@ class EmbeddedEngine:
                 self._group = group
                 group.start_soon(self._beat)
                 group.start_soon(self._poll)
-                for _ in self._heap[:limit]:
-                    self._hire()
+                for _ in range(limit):  # all of them now: `wake` may be called where no task can be started
+                    group.start_soon(self._work)
                 if ready is not None:
                     ready.set()
                 try:
@@ -149,13 +147,6 @@ class EmbeddedEngine:
         heappush(self._heap, (-claim.priority, next(self._order), claim))
         if self._idle:
             self._idle.pop().set()
-        elif self._workers < self._limit:
-            self._hire()
-
-    def _hire(self) -> None:
-        if self._group is not None:
-            self._workers += 1
-            self._group.start_soon(self._work)
 
     def _free(self) -> int:
         return max(0, LONGEST_BACKLOG - len(self._heap))

@@ -85,9 +85,10 @@ class Tasks:
             self._session.suspend_if_idle()
 
     def _threaded(self, function: Callable[..., Any]) -> Callable[..., Awaitable[Any]]:
+        if is_async(function):
+            return function
+
         async def call(*args: Any, **kwargs: Any) -> Any:
-            if is_async(function):
-                return await function(*args, **kwargs)
             value = await anyio.to_thread.run_sync(lambda: function(*args, **kwargs), limiter=self._limiter)
             return await value if inspect.isawaitable(value) else value
 
@@ -206,6 +207,9 @@ def _unwind_if_cancelled() -> None:
 
 def is_async(function: Callable[..., Any]) -> bool:
     """Tell whether calling a function gives a coroutine, also behind partial and __call__."""
+    code = getattr(function, "__code__", None)
+    if code is not None and code.co_flags & inspect.CO_COROUTINE:
+        return True
     while isinstance(function, partial):
         function = function.func
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(

@@ -32,10 +32,16 @@ class Clock(Protocol):
 class Intake(Protocol):
     """Where deliveries, events and new runs are kept."""
 
-    async def accept(self, delivery: r.NewDelivery) -> r.Accepted:
+    async def accept(
+        self, delivery: r.NewDelivery, then: Callable[[r.Accepted], object] | None = None
+    ) -> r.Accepted:
         """Keep a delivery, its unknown events and their runs in one transaction.
 
-        Returns after the commit. Raises StoreUnavailable where nothing was kept.
+        Returns after the commit. `then` is called right after it, also where the
+        caller was cancelled meanwhile: a sender that hangs up must not part the
+        commit from the start of its runs. It may be called outside any task, where
+        nothing can be awaited or started. Raises StoreUnavailable where nothing
+        was kept.
         """
         ...
 
@@ -49,7 +55,11 @@ class Intake(Protocol):
 
 
 class Runs(Protocol):
-    """Where a run's progress is kept. Writes of a lost claim return False and change nothing."""
+    """Where a run's progress is kept.
+
+    Writes of a lost claim return False and change nothing. A write that was asked
+    for is carried out, whether or not the caller is cancelled while it waits.
+    """
 
     async def load(self, run_id: str) -> r.LoadedRun | None:
         """Load what an attempt needs; None where the run or its payload is gone."""

@@ -15,7 +15,6 @@ import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import anyio
 import attrs
 
 from trigflow.core.errors import Rejected, StoreError, VerificationError
@@ -115,10 +114,7 @@ class Receiver:
         delivery_id = self._ids.new("dlv")
         reads = [call_handler(route, request, decoded, one, delivery_id, now) for one in subscriptions]
         new = self._decide(route, request, reads, delivery_id, now)
-        # Shielded: a sender that hangs up must not part the commit from the start of its runs.
-        with anyio.CancelScope(shield=True):
-            accepted = await self._store.accept(new)
-            self._start(new, accepted, decoded)
+        await self._store.accept(new, lambda accepted: self._start(new, accepted, decoded))
         if new.updates:
             self._routes.forget(route.endpoint.token)
         return new, answer_of(route, reads)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -14,7 +14,9 @@ from trigflow.stores.memory.tables import Event, Queued, Run, Tables
 class IntakeTables(Tables):
     """Where deliveries, events and new runs are kept."""
 
-    async def accept(self, delivery: r.NewDelivery) -> r.Accepted:
+    async def accept(
+        self, delivery: r.NewDelivery, then: Callable[[r.Accepted], object] | None = None
+    ) -> r.Accepted:
         """Keep a delivery, its unknown events and their runs."""
         duplicates: set[int] = set()
         for number, event in enumerate(delivery.events):
@@ -31,7 +33,10 @@ class IntakeTables(Tables):
         self._deliveries[delivery.id] = attrs.evolve(delivery, outcome=outcome)
         for update in delivery.updates:
             self._update(delivery, update)
-        return r.Accepted(outcome, frozenset(duplicates))
+        accepted = r.Accepted(outcome, frozenset(duplicates))
+        if then is not None:
+            then(accepted)
+        return accepted
 
     def note(self, delivery: r.NewDelivery) -> None:
         """Keep a delivery that starts nothing."""

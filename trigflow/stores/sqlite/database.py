@@ -104,11 +104,11 @@ class Database:
         # Whoever is written down as alive while nobody is was killed: its runs are free at once.
         self._presence.enter(lambda: _forget_instances(connection))
 
-    async def write(self, work: Callable[[Connection], T]) -> T:
+    async def write(self, work: Callable[[Connection], T], then: Callable[[T], object] | None = None) -> T:
         """Do work in a write transaction that others may share; see Writer.run."""
         if self._writer is None:
             raise _closed()
-        return await self._writer.run(work)
+        return await self._writer.run(work, then)
 
     def post(self, work: Callable[[Connection], object]) -> None:
         """Do work that nobody waits for, if the store is open."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from trigflow.runtime import records as r
 from trigflow.stores.sqlite.connection import Connection
@@ -18,10 +18,12 @@ _FETCH = "INSERT OR REPLACE INTO fetches VALUES(?,?,?,?)"
 class IntakeRows(Database):
     """Where deliveries, events and new runs are kept."""
 
-    async def accept(self, delivery: r.NewDelivery) -> r.Accepted:
+    async def accept(
+        self, delivery: r.NewDelivery, then: Callable[[r.Accepted], object] | None = None
+    ) -> r.Accepted:
         """Keep a delivery, its unknown events and their runs."""
         body = pack(delivery.body)
-        return await self.write(lambda connection: _accept(connection, delivery, body))
+        return await self.write(lambda connection: _accept(connection, delivery, body), then)
 
     def note(self, delivery: r.NewDelivery) -> None:
         """Keep a delivery that starts nothing; nobody waits for it."""

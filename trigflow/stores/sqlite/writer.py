@@ -45,10 +45,12 @@ logger: logging.Logger = logging.getLogger("trigflow.store")
 class _Ticket(Generic[T]):
     """One caller's work and what came of it; `ready` is None where nobody waits."""
 
-    __slots__ = ("error", "ready", "result", "work")
+    __slots__ = ("error", "ready", "result", "then", "work")
 
-    def __init__(self, work: Work[T], ready: Waiter | None) -> None:
-        self.work, self.ready = work, ready
+    def __init__(
+        self, work: Work[T], ready: Waiter | None, then: Callable[[T], object] | None = None
+    ) -> None:
+        self.work, self.ready, self.then = work, ready, then
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -74,13 +76,15 @@ class Writer:
         self._thread = threading.Thread(target=self._serve, name="trigflow-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Work[T], then: Callable[[T], object] | None = None) -> T:
         """Do work and return its result after the commit.
 
+        Work that was asked for is done, also where the caller is cancelled while it
+        waits; `then` is called with the result after the commit in any case.
         Raises what the work raised, or StoreUnavailable where the store can't be written.
         """
         ready = self._waiter()
-        ticket = _Ticket(work, ready)
+        ticket = _Ticket(work, ready, then)
         self._put(ticket)
         await ready.wait()
         if ticket.error is not None:
@@ -162,8 +166,10 @@ class Writer:
         if error is not None:
             self._failed(group, error)
             return
-        _tell(group)
-        self._next()
+        try:
+            _tell(group)
+        finally:
+            self._next()
 
     def _failed(self, group: _Group, error: BaseException) -> None:
         if len(group) > 1:
@@ -214,6 +220,9 @@ def _tell(group: _Group) -> None:
             ticket.ready.set()
         elif ticket.error is not None:
             logger.warning("something that nobody waits for could not be kept: %s", ticket.error)
+    for ticket in group:  # before those who wait go on: they were only told to
+        if ticket.then is not None and ticket.error is None:
+            ticket.then(ticket.result)
 
 
 def translated(error: BaseException) -> BaseException:
