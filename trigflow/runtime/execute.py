@@ -193,8 +193,7 @@ class Executor:
         return _Ended("succeeded", None if session.stopping else encode_json(returned))
 
     def _structure(self, loaded: r.LoadedRun, job: Job) -> Any:
-        structure = structure_into(job.payload_annotation)
-        return structure(loaded.text) if loaded.decoded is None else structure(loaded.text, loaded.decoded)
+        return structure_into(job.payload_annotation)(loaded.text)
 
     async def _arguments(
         self, session: Session, loaded: r.LoadedRun, job: Job, run: Run, payload: object

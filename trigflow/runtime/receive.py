@@ -31,7 +31,6 @@ from trigflow.runtime.outcomes import Read, Said, answer_of, call_handler, outco
 from trigflow.runtime.ports import Clock, Engine, Intake, Item, Registry
 from trigflow.runtime.routes import Route, Routes
 from trigflow.runtime.vault import Vault
-from trigflow.sources.decode import Decoded
 from trigflow.sources.handshake import Answer, Capture, answer
 
 logger: logging.Logger = logging.getLogger("trigflow.deliveries")
@@ -40,6 +39,16 @@ UNAVAILABLE = Response(503, b"try again", (("content-type", "text/plain"), ("ret
 NEAR_MISSES = 8  # jobs that did not match and whose reason is kept with a delivery
 
 Matching = Index[tuple[Job, Listening]]
+
+
+@attrs.frozen
+class _Understood:
+    """A delivery before it is kept: its rows, the JSON text of its payload, and what will be answered."""
+
+    route: Route
+    new: r.NewDelivery
+    text: bytes
+    response: Response
 
 
 class Receiver:
@@ -83,8 +92,7 @@ class Receiver:
 
     async def handle_again(self, route: Route, request: Request) -> Sequence[str]:
         """Handle a request that was verified before; return the ids of the runs that it starts."""
-        decoded = route.source.decode(request)
-        new, _ = await self._keep(route, request, decoded, _addressed(route, request), self._clock.now())
+        new, _ = await self._keep(self._read(route, request, _addressed(route, request), self._clock.now()))
         return [run.id for event in new.events for run in event.runs]
 
     async def _receive(self, route: Route, request: Request) -> Response:
@@ -96,28 +104,31 @@ class Receiver:
         if hello is not None:
             return await self._shake_hands(route, request, hello, now)
         source.verify.verify(request, route.keys, now=now)
-        decoded = source.decode(request)
         subscriptions = _addressed(route, request)
         if not subscriptions:
+            source.decode(request)
             return self._ignore(route, request, "unknown-account")
-        _, response = await self._keep(route, request, decoded, subscriptions, now)
+        # What was decoded is let go of before the commit is awaited: an event is hundreds of
+        # objects, and with many in flight they would all be cold when they are freed.
+        _, response = await self._keep(self._read(route, request, subscriptions, now))
         return response
 
-    async def _keep(
-        self,
-        route: Route,
-        request: Request,
-        decoded: Decoded,
-        subscriptions: Sequence[r.Subscription],
-        now: float,
-    ) -> tuple[r.NewDelivery, Response]:
+    def _read(
+        self, route: Route, request: Request, subscriptions: Sequence[r.Subscription], now: float
+    ) -> _Understood:
+        """Decode a verified request and turn what its handler says into rows; nothing is kept yet."""
+        decoded = route.source.decode(request)
         delivery_id = self._ids.new("dlv")
         reads = [call_handler(route, request, decoded, one, delivery_id, now) for one in subscriptions]
         new = self._decide(route, request, reads, delivery_id, now)
-        await self._store.accept(new, lambda accepted: self._start(new, accepted, decoded))
+        return _Understood(route, new, decoded.text, answer_of(route, reads))
+
+    async def _keep(self, understood: _Understood) -> tuple[r.NewDelivery, Response]:
+        new, text = understood.new, understood.text
+        await self._store.accept(new, lambda accepted: self._start(new, accepted, text))
         if new.updates:
-            self._routes.forget(route.endpoint.token)
-        return new, answer_of(route, reads)
+            self._routes.forget(understood.route.endpoint.token)
+        return new, understood.response
 
     def _decide(
         self, route: Route, request: Request, reads: Sequence[Read], delivery_id: str, now: float
@@ -176,13 +187,13 @@ class Receiver:
             for (job, listens), why in missed
         ]
 
-    def _start(self, new: r.NewDelivery, accepted: r.Accepted, decoded: Decoded) -> None:
+    def _start(self, new: r.NewDelivery, accepted: r.Accepted, text: bytes) -> None:
         """Hand committed runs to the engine, with their payload."""
         for number, event in enumerate(new.events):
             if number in accepted.duplicates:
                 continue
             for run in event.runs:
-                self._handover.put(_loaded(new, event, run, decoded))
+                self._handover.put(_loaded(new, event, run, text))
                 self._engine.wake(run.statements)
 
     async def _shake_hands(self, route: Route, request: Request, hello: Answer, now: float) -> Response:
@@ -245,14 +256,11 @@ def _addressed(route: Route, request: Request) -> Sequence[r.Subscription]:
     return [one for one in subscriptions if one.account in accounts]
 
 
-def _loaded(new: r.NewDelivery, event: r.NewEvent, run: r.NewRun, decoded: Decoded) -> r.LoadedRun:
-    # Jobs may change what they are given, so only one that is alone gets what is decoded already.
-    alone = event.payload is None and len(event.runs) == len(new.events) == 1
+def _loaded(new: r.NewDelivery, event: r.NewEvent, run: r.NewRun, text: bytes) -> r.LoadedRun:
     return r.LoadedRun(
         run.id, run.job, new.received_at, run.replay_of,
         event.id, event.event_id, event.name, event.at, event.context,
-        decoded.text if event.payload is None else event.payload, new.id, event.subscription_id or "",
-        decoded=decoded.payload if alone else None,
+        text if event.payload is None else event.payload, new.id, event.subscription_id or "",
     )  # fmt: skip
 
 

@@ -173,10 +173,7 @@ class LogLine:
 
 @attrs.frozen
 class LoadedRun:
-    """Everything that an attempt needs.
-
-    decoded: the payload, where somebody decoded it already and nobody else has it.
-    """
+    """Everything that an attempt needs."""
 
     id: str
     job: str
@@ -191,7 +188,6 @@ class LoadedRun:
     delivery_id: str
     subscription_id: str
     tasks: tuple[KeptTask, ...] = ()
-    decoded: object = None
 
 
 @attrs.frozen
