@@ -84,6 +84,11 @@ class Reconciler:
         await self._registry.put_wants(self._owner, self._wants, at=self._ms())
         await self.keep_rows()
 
+    async def withdraw(self) -> None:
+        """Want nothing any more: what no other process wants is removed by the next plan."""
+        self._wants = ()
+        await self._registry.put_wants(self._owner, (), at=self._ms())
+
     async def keep_rows(self) -> None:
         """Keep rows for what this process wants, without a want: URLs and secrets are known then."""
         known = {s.identity for endpoint in await self._registry.endpoints() for s in endpoint.subscriptions}

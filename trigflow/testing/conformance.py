@@ -1,0 +1,141 @@
+"""What every integration must do, each property as its own test.
+
+    class TestGitHub(Conformance):
+        integration = GitHub
+        provider = FakeGitHub
+        connection = "fake-token"
+
+        def trigger(self, integration: GitHub) -> Trigger[object]:
+            return integration.issues(repo="acme/web")
+
+`provider` is the integration's fake: a context manager with the base URL of its
+API as `url`; the integration takes it as `base_url`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from datetime import timedelta
+from typing import Any, ClassVar, Protocol
+
+import anyio
+import attrs
+
+from trigflow.app import App
+from trigflow.core.http import Headers
+from trigflow.core.jobs import trigger
+from trigflow.core.payloads import structure_into
+from trigflow.core.triggers import Trigger
+from trigflow.runtime.reconcile import Applied
+from trigflow.sources.external import is_webhook
+from trigflow.sources.integration import Integration
+from trigflow.testing.deliveries import deliver, signed
+
+PUBLIC_URL = "https://hooks.example.com"
+REJECTED = 401
+
+
+class Provider(Protocol):
+    """A running fake of a provider."""
+
+    @property
+    def url(self) -> str:
+        """The base URL of its API."""
+        ...
+
+
+class Conformance:
+    """Subclass it in a test module, with a name that pytest collects."""
+
+    integration: ClassVar[type[Integration]]
+    provider: ClassVar[type[AbstractContextManager[Provider]]]
+    connection: ClassVar[str | Mapping[str, str]]
+
+    def trigger(self, integration: Any) -> Trigger[Any]:
+        """Return a trigger of the integration that the fake has a place for."""
+        raise AssertionError(f"{type(self).__name__} must define trigger(integration)")
+
+    def test_every_example_fits_the_payload_type_of_its_event(self) -> None:
+        """Structure each example into the type that its event declares."""
+        for name, specification in self.integration.specifications():
+            examples = specification.examples()
+            assert examples, f"{name} has no examples"
+            for example in examples.values():
+                structure_into(specification.payload)(example.read())
+
+    def test_what_the_provider_signs_is_accepted_and_a_redelivery_is_a_duplicate(self) -> None:
+        """Deliver an example twice under one id."""
+
+        async def run(app: App, wanted: Trigger[Any]) -> None:
+            async with app:
+                first = await deliver(app, wanted, id="one")
+                assert (first.outcome, [run.state for run in first.runs]) == ("accepted", ["succeeded"])
+                assert (await deliver(app, wanted, id="one")).outcome == "duplicate"
+
+        self._run(run)
+
+    def test_what_is_not_signed_or_was_changed_is_rejected(self) -> None:
+        """Deliver an example without its signature, and one whose body was changed on its way."""
+
+        async def run(app: App, wanted: Trigger[Any]) -> None:
+            source = wanted.source
+            assert is_webhook(source), f"{wanted.name} does not come over HTTP"
+            async with app:
+                specification = wanted.specification
+                body = next(iter(specification.examples().values())).read()
+                token, request = await signed(app.opened, source, specification.name, body, "one")
+                bare = Headers.of(list(source.sample_headers(specification.name, body, "one")))
+                for forged in (attrs.evolve(request, headers=bare), attrs.evolve(request, body=body + b" ")):
+                    assert (await app.opened.receive(token, forged)).status == REJECTED
+
+        self._run(run)
+
+    def test_applying_twice_changes_nothing_the_second_time(self) -> None:
+        """Register, and see that nothing is left to do."""
+
+        async def run(app: App, wanted: Trigger[Any]) -> None:
+            async with app:
+                assert [one.step.action for one in _worked(await app.apply())] == ["create"]
+                assert _worked(await app.apply()) == []
+                assert {step.action for step in await app.plan()} == {"none"}
+
+        self._run(run)
+
+    def test_a_webhook_that_no_job_wants_is_removed(self) -> None:
+        """Register, take the job away, and see the webhook go."""
+
+        async def run(app: App, wanted: Trigger[Any]) -> None:
+            async with app:
+                _worked(await app.apply())
+                reconciler = app.opened.reconciler
+                await reconciler.withdraw()
+                steps = await reconciler.plan(grace=timedelta(0))
+                assert [step.action for step in steps] == ["remove"]
+                _worked(await reconciler.apply(steps))
+                assert list(await reconciler.plan(grace=timedelta(0))) == []
+
+        self._run(run)
+
+    def _run(self, test: Callable[[App, Trigger[Any]], Any]) -> None:
+        with self.provider() as provider:
+            made: Any = self.integration
+            integration = made(base_url=provider.url)
+            wanted = self.trigger(integration)
+
+            async def job(payload: dict[str, Any]) -> None:
+                return None
+
+            app = App(
+                [trigger(wanted, id="conformance")(job)],
+                url=PUBLIC_URL,
+                store="memory:",
+                registration="manual",
+                connections={integration: self.connection},
+            )
+            anyio.run(test, app, wanted)
+
+
+def _worked(applied: Sequence[Applied]) -> Sequence[Applied]:
+    assert not [one.error for one in applied if one.error]
+    return applied
