@@ -242,6 +242,23 @@ async def test_work_that_is_stopped_fails_its_caller_alone_and_the_writer_goes_o
     assert kept == ["accepted"] * 3
 
 
+async def test_hundreds_that_fail_together_are_all_told_and_the_writer_goes_on(tmp_path: Path) -> None:
+    refused: list[int] = []
+    async with store_at(tmp_path / "s.db") as store:
+
+        async def fail(number: int) -> None:
+            with pytest.raises(apsw.SQLError):
+                await store.write(lambda connection: connection.execute("INSERT INTO nowhere VALUES(1)"))
+            refused.append(number)
+
+        with anyio.fail_after(20):
+            async with anyio.create_task_group() as group:
+                for number in range(500):
+                    group.start_soon(fail, number)
+        assert len(refused) == 500
+        await store.accept(delivery(1))
+
+
 async def test_a_note_that_cannot_be_kept_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with store_at(tmp_path / "s.db") as store:
         await store.accept(delivery(1))

@@ -31,12 +31,11 @@ _decode_any = msgspec.json.Decoder[Any]().decode
 class Structure(Protocol):
     """Turns a payload into one annotation; PayloadError where it does not fit."""
 
-    def __call__(self, text: bytes, decoded: object = ...) -> Any:
-        """Take the JSON text and, where somebody has it already, the decoded value."""
+    def __call__(self, text: bytes) -> Any:
+        """Take the JSON text."""
         ...
 
 
-_UNSET = object()
 # What says nothing, or not enough for msgspec to decode into.
 _PLAIN: dict[Any, Any] = {
     object: Any,
@@ -88,10 +87,8 @@ def _parts(info: object) -> Iterable[object]:
 def _through_msgspec(annotation: Any) -> Structure:
     decoder: msgspec.json.Decoder[Any] = msgspec.json.Decoder(annotation)
 
-    def structure(text: bytes, decoded: object = _UNSET) -> Any:
+    def structure(text: bytes) -> Any:
         try:
-            if decoded is not _UNSET:
-                return decoded if annotation is Any else msgspec.convert(decoded, annotation)
             return decoder.decode(text)
         except msgspec.DecodeError as error:
             raise _payload_error(error) from error
@@ -106,7 +103,7 @@ def _payload_error(error: msgspec.DecodeError) -> PayloadError:
 
 
 def _through_pydantic(annotation: Any) -> Structure:
-    def structure(text: bytes, decoded: object = _UNSET) -> Any:
+    def structure(text: bytes) -> Any:
         try:
             return annotation.model_validate_json(text, strict=True)
         except ValueError as error:
@@ -133,8 +130,8 @@ def _through_cattrs(annotation: Any) -> Structure:
             "a TypedDict, a msgspec struct, a pydantic model or dict"
         ) from error
 
-    def structure(text: bytes, decoded: object = _UNSET) -> Any:
-        value = decode_json_text(text) if decoded is _UNSET else decoded
+    def structure(text: bytes) -> Any:
+        value = decode_json_text(text)
         try:
             return converter.structure(value, annotation)
         except (cattrs.BaseValidationError, ValueError, TypeError, KeyError, AttributeError) as error:

@@ -150,7 +150,7 @@ class Writer:
         for ticket in group:
             ticket.error = error
         _tell(group)
-        self._next()
+        self._caller(self._next)  # not called here: hundreds that fail would nest as deep
 
     def _fill(self, group: _Group) -> None:
         try:
@@ -177,7 +177,7 @@ class Writer:
         else:
             group[0].error = error
             _tell(group)
-        self._next()
+        self._caller(self._next)  # see _refuse
 
     def _roll_back(self) -> None:
         if self._connection.in_transaction:
