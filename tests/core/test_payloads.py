@@ -89,7 +89,7 @@ def test_what_is_no_json_is_a_payload_error(text: bytes) -> None:
 
 def test_what_msgspec_cannot_say_goes_another_way() -> None:
     assert structure_into(AttrsUser | Team)(b'{"name": "core"}') == Team("core")
-    assert structure_into(AttrsUser | Team)(b"", {"login": "a", "id": 1}) == AttrsUser("a", 1)
+    assert structure_into(AttrsUser | Team)(b'{"login": "a", "id": 1}') == AttrsUser("a", 1)
     assert structure_into(list[PydanticUser])(b'[{"login": "a", "id": 1}]') == [PydanticUser(login="a", id=1)]
     with pytest.raises(PayloadError):
         structure_into(list[PydanticUser])(b'[{"login": "a", "id": "1"}]')
@@ -138,7 +138,7 @@ def test_what_json_can_say_comes_back_as_it_was(value: object) -> None:
     assert decode_json_text(text) == value
     assert Kept(text).decoded() == value
     assert structure_into(Any)(text) == value
-    assert structure_into(Any)(b"", value) == value
+    assert structure_into(Any)(text) == value
 
 
 circle: list[object] = []
