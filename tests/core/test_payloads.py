@@ -138,7 +138,6 @@ def test_what_json_can_say_comes_back_as_it_was(value: object) -> None:
     assert decode_json_text(text) == value
     assert Kept(text).decoded() == value
     assert structure_into(Any)(text) == value
-    assert structure_into(Any)(text) == value
 
 
 circle: list[object] = []
