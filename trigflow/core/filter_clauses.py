@@ -9,7 +9,8 @@ The stack that they need is bounded by the depth of the filter, not of the paylo
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import reduce
 
 import attrs
 
@@ -19,9 +20,11 @@ from trigflow.core.filter_values import (
     Equality,
     Mismatch,
     Path,
+    Reads,
     dotted,
     is_array,
     is_object,
+    read_together,
     shown,
 )
 
@@ -36,11 +39,19 @@ class Clause:
     """A predicate on one value, which may be MISSING.
 
     equalities: conditions that hold whenever the clause does; paths start at the value.
+    reads: what of the value it looks at; the rest may as well not be there.
     """
 
     holds: Holds
     explain: Callable[[object, Path], Mismatch | None]
     equalities: tuple[Equality, ...] = ()
+    reads: Reads = None
+
+
+def read_by(clauses: Iterable[Clause]) -> Reads:
+    """Return what several clauses on one value look at."""
+    nothing: Reads = {}
+    return reduce(read_together, (clause.reads for clause in clauses), nothing)
 
 
 def leaf(expected: str, holds: Holds, *, values: frozenset[object] | None = None) -> Clause:
@@ -55,7 +66,7 @@ def leaf(expected: str, holds: Holds, *, values: frozenset[object] | None = None
     return Clause(holds, explain, () if values is None else (Equality((), values),))
 
 
-ALWAYS = Clause(lambda _: True, lambda _, __: None)
+ALWAYS = Clause(lambda _: True, lambda _, __: None, reads={})
 
 
 def every(clauses: Sequence[Clause]) -> Clause:
@@ -74,7 +85,8 @@ def every(clauses: Sequence[Clause]) -> Clause:
         found = (clause.explain(value, path) for clause in clauses)
         return next((mismatch for mismatch in found if mismatch is not None), None)
 
-    return Clause(holds, explain, tuple(equality for clause in clauses for equality in clause.equalities))
+    equalities = tuple(equality for clause in clauses for equality in clause.equalities)
+    return Clause(holds, explain, equalities, read_by(clauses))
 
 
 def either(clauses: Sequence[Clause], written: object) -> Clause:
@@ -88,7 +100,7 @@ def either(clauses: Sequence[Clause], written: object) -> Clause:
         return False
 
     found = leaf(f"one of the filters {shown(written, limit=LONGEST_CLAUSE)}", holds)
-    return attrs.evolve(found, equalities=_common(clauses))
+    return attrs.evolve(found, equalities=_common(clauses), reads=read_by(clauses))
 
 
 def _common(clauses: Sequence[Clause]) -> tuple[Equality, ...]:
@@ -103,7 +115,8 @@ def _common(clauses: Sequence[Clause]) -> tuple[Equality, ...]:
 def negation(clause: Clause, written: object) -> Clause:
     """Make a clause that holds if this one does not."""
     check = clause.holds
-    return leaf(f"not {shown(written, limit=LONGEST_CLAUSE)}", lambda value: not check(value))
+    found = leaf(f"not {shown(written, limit=LONGEST_CLAUSE)}", lambda value: not check(value))
+    return attrs.evolve(found, reads=clause.reads)
 
 
 def fields(wanted: Mapping[str, Clause], written: object) -> Clause:
@@ -139,7 +152,7 @@ def fields(wanted: Mapping[str, Clause], written: object) -> Clause:
         for key, clause in wanted.items()
         for equality in clause.equalities
     )
-    return Clause(holds, explain, equalities)
+    return Clause(holds, explain, equalities, {key: clause.reads for key, clause in wanted.items()})
 
 
 def any_element(clause: Clause, written: object) -> Clause:
@@ -202,7 +215,16 @@ def at_path(steps: Path, clause: Clause) -> Clause:
 
     # An index walks keys only; a number may be a position.
     known = clause.equalities if all(position is None for _, position in route) else ()
-    return Clause(holds, explain, tuple(Equality(steps + one.path, one.values) for one in known))
+    equalities = tuple(Equality(steps + one.path, one.values) for one in known)
+    return Clause(holds, explain, equalities, _read_at(route, clause.reads))
+
+
+def _read_at(route: Sequence[tuple[str, int | None]], reads: Reads) -> Reads:
+    if not route:
+        return reads
+    (key, position), *further = route
+    # A number may be a position in an array, which is read whole.
+    return None if position is not None else {key: _read_at(further, reads)}
 
 
 def _value_at(value: object, route: Sequence[tuple[str, int | None]]) -> object:

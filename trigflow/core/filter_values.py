@@ -10,7 +10,7 @@ import json
 from collections.abc import Mapping, Sequence
 from enum import Enum
 from itertools import islice
-from typing import Final, TypeGuard, cast
+from typing import Final, TypeAlias, TypeGuard, cast
 
 import attrs
 
@@ -21,9 +21,13 @@ LONGEST_TEXT = 80  # characters of a value shown in a message
 LONGEST_CLAUSE = 240  # characters of a clause shown in a message
 SHOWN_ITEMS = 6
 SHOWN_LEVELS = 4
+WIDEST = 24  # keys of one object that are decoded singly; each key of a text is looked for among them
 SHOWN_BITS = 256  # int() and str() refuse more than 4300 digits, and nobody reads 100
 
 Path = tuple[str, ...]
+
+# What a clause looks at: of an object these keys, and of their values again so much. None: the whole value.
+Reads: TypeAlias = "Mapping[str, Reads] | None"
 
 
 class Missing(Enum):
@@ -94,6 +98,15 @@ def _collection(value: Mapping[str, object] | Sequence[object], limit: int, leve
     if len(value) > SHOWN_ITEMS:
         parts.append("…")
     return left + ", ".join(parts) + right
+
+
+def read_together(first: Reads, second: Reads) -> Reads:
+    """Return what two clauses on one value look at; from WIDEST keys on, the whole value."""
+    if first is None or second is None:
+        return None
+    shared = {key: read_together(first[key], second[key]) for key in first.keys() & second.keys()}
+    together = {**first, **second, **shared}
+    return together if len(together) <= WIDEST else None
 
 
 def dotted(path: Path) -> str:

@@ -16,7 +16,7 @@ import attrs
 
 from trigflow.core.filter_clauses import Clause, every
 from trigflow.core.filter_grammar import is_mapping, read_filter
-from trigflow.core.filter_values import MISSING, Equality, Mismatch, Missing, Place, is_array
+from trigflow.core.filter_values import MISSING, Equality, Mismatch, Missing, Place, Reads, is_array
 
 __all__ = [
     "MISSING",
@@ -55,6 +55,11 @@ class Matcher:
     def equalities(self) -> tuple[Equality, ...]:
         """Conditions that every matching payload meets; an index may look for them."""
         return self.clause.equalities
+
+    @property
+    def reads(self) -> Reads:
+        """What of a payload it looks at; the rest need not be decoded."""
+        return self.clause.reads
 
 
 def compile_filter(filter: Filter | None, *, where: str) -> Matcher:  # noqa: A002 - the word of the language

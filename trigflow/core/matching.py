@@ -15,13 +15,15 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from functools import reduce
 from itertools import chain, islice
 from typing import Generic, TypeVar
 
 import attrs
 
-from trigflow.core.filter_values import is_array, is_object
+from trigflow.core.filter_values import Reads, is_array, is_object, read_together
 from trigflow.core.filters import Equality, Matcher, Mismatch
+from trigflow.core.views import View, view_of
 
 T = TypeVar("T")
 
@@ -52,6 +54,7 @@ class _Group:
 class _Topic(Generic[T]):
     entries: Sequence[tuple[Matcher, T]]
     group: _Group
+    view: View
 
 
 class Index(Generic[T]):
@@ -64,12 +67,20 @@ class Index(Generic[T]):
         by_topic: dict[Hashable, list[tuple[Matcher, T]]] = defaultdict(list)
         for topic, matcher, found in entries:
             by_topic[topic].append((matcher, found))
-        self._topics = {topic: _Topic(tuple(found), _divided(found)) for topic, found in by_topic.items()}
+        self._topics = {
+            topic: _Topic(tuple(found), _divided(found), view_of(_read_by(found)))
+            for topic, found in by_topic.items()
+        }
 
     def count(self, topic: Hashable) -> int:
         """Return how many entries a topic has."""
         found = self._topics.get(topic)
         return 0 if found is None else len(found.entries)
+
+    def view(self, topic: Hashable) -> View:
+        """Return what decodes a payload as far as the filters of a topic look at it."""
+        found = self._topics.get(topic)
+        return _NOTHING if found is None else found.view
 
     def candidates(self, topic: Hashable, payload: object) -> Sequence[tuple[Matcher, T]]:
         """Return the entries that may match, every one that does among them, in the order given."""
@@ -98,6 +109,14 @@ class Index(Generic[T]):
         return list(
             islice(((wanted, mismatch) for wanted, mismatch in explained if mismatch is not None), limit)
         )
+
+
+_NOTHING = view_of({})
+
+
+def _read_by(entries: Sequence[tuple[Matcher, object]]) -> Reads:
+    nothing: Reads = {}
+    return reduce(read_together, (matcher.reads for matcher, _ in entries), nothing)
 
 
 def _divided(entries: Sequence[tuple[Matcher, object]]) -> _Group:
