@@ -156,8 +156,33 @@ def long(session: nox.Session) -> None:
     run_pytest(session, "python", "-m", "pytest", "--ignore=tests/examples", "--ignore=tests/packaging")
 
 
+def run_benchmark(session: nox.Session, module: str, *arguments: str) -> None:
+    """Run a benchmark of the installed wheel from the copy; results go into the checkout."""
+    fast = PROJECT["project"]["optional-dependencies"]["fast"]
+    install_wheel(session, *group("bench"), *fast)
+    results = ROOT / "benchmarks" / "results"
+    with session.chdir(copy_beside(session)):
+        session.run("python", "-m", module, "--results", str(results), *arguments, *session.posargs)
+
+
 @nox.session(default=False)
 def bench(session: nox.Session) -> None:
     """Run trigflow and its peers side by side; needs wrk. Arguments: `nox -s bench -- --help`."""
-    install_wheel(session, *group("test"), *PROJECT["project"]["optional-dependencies"]["fast"])
-    session.run("python", "-m", "benchmarks.run", *session.posargs)
+    run_benchmark(session, "benchmarks.run")
+
+
+@nox.session(default=False)
+def soak(session: nox.Session) -> None:
+    """Load one process for long; needs wrk. Arguments: `nox -s soak -- --help`."""
+    # Not in the copy, which is made anew each time: a soak that was ended goes on with its store.
+    run_benchmark(session, "benchmarks.soak", "--folder", str(ROOT / ".trigflow" / "soak"))
+
+
+@nox.session(default=False)
+def secrets(session: nox.Session) -> None:
+    """Run the tests and look for their secrets in everything that they log and leave behind."""
+    install_wheel(session, *group("test"))
+    run_pytest(
+        session, "python", "-m", "pytest", "-p", "tests.redaction.plugin",
+        "--ignore=tests/examples", "--ignore=tests/packaging",
+    )  # fmt: skip

@@ -51,9 +51,15 @@ class App:
         store: str | None = None,
         secret_key: str | None = None,
         registration: str | None = None,
+        executes: bool | None = None,
         concurrency: int | None = None,
         threads: int | None = None,
         body_limit: int | None = None,
+        body_timeout: int | None = None,
+        bodies_limit: int | None = None,
+        requests_limit: int | None = None,
+        rate_limit: int | None = None,
+        rate_burst: int | None = None,
         connections: Mapping[Integration, str | Mapping[str, str]] | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
@@ -67,7 +73,9 @@ class App:
         """
         self._keywords: dict[str, Any] = {
             "url": url, "store": store, "secret_key": secret_key, "registration": registration,
-            "concurrency": concurrency, "threads": threads, "body_limit": body_limit,
+            "executes": executes, "concurrency": concurrency, "threads": threads, "body_limit": body_limit,
+            "body_timeout": body_timeout, "bodies_limit": bodies_limit, "requests_limit": requests_limit,
+            "rate_limit": rate_limit, "rate_burst": rate_burst,
         }  # fmt: skip
         self._given = _credentials(connections or {})
         self._clock, self._chance = clock, chance

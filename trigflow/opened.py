@@ -1,28 +1,28 @@
-"""An open app: the parts of one process, put together and taken apart."""
+"""An open app: the parts of one process, put together and taken apart.
+
+opening ──> open ──> draining ──> closed
+              └── a part fails for good: deliveries are answered 503 until it works again
+"""
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 from base64 import b32encode
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
-from datetime import timedelta
-from pathlib import Path
+from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
 
 import anyio
 
-from trigflow.core.errors import SetupError
+from trigflow.core.errors import StoreError, StoreUnavailable
 from trigflow.core.http import Request, Response
 from trigflow.core.ids import Ids
 from trigflow.core.jobs import Job
 from trigflow.core.settings import Settings
-from trigflow.engines.embedded import EmbeddedEngine
+from trigflow.engines.embedded import LEAVE, EmbeddedEngine
 from trigflow.runtime import records as r
-from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.clients import Clients
 from trigflow.runtime.clock import SystemClock
 from trigflow.runtime.collect import (
@@ -33,25 +33,27 @@ from trigflow.runtime.collect import (
     sources_of,
     wants_of,
 )
-from trigflow.runtime.execute import Executor
+from trigflow.runtime.execute import Executor, Handover
+from trigflow.runtime.forks import FORKED, refuse_in_children
+from trigflow.runtime.keyring import secret_keys
+from trigflow.runtime.limits import Rates, Room
 from trigflow.runtime.ports import Clock, Store
-from trigflow.runtime.receive import Matching, Receiver, events_by_topic
+from trigflow.runtime.receive import UNAVAILABLE, Matching, Receiver, events_by_topic
 from trigflow.runtime.reconcile import Reconciler
 from trigflow.runtime.replay import Replayer, kept_delivery
 from trigflow.runtime.routes import AnySource, Routes
+from trigflow.runtime.supervise import Part, State, Supervision
 from trigflow.runtime.vault import Vault
+from trigflow.runtime.watch import StoreWatch
 from trigflow.sources.credentials import Credentials
 from trigflow.sources.integration import Integration
 from trigflow.stores.memory import MemoryStore
 from trigflow.stores.sqlite import SqliteStore
+from trigflow.web.patience import Patience
+from trigflow.web.registering import Registering
 
-logger: logging.Logger = logging.getLogger("trigflow")
 MEMORY = "memory:"
 LONGEST_START = 5.0  # seconds that opening waits for the engine; health stays red meanwhile
-FIRST_PROBE = 0.2  # seconds; an ASGI server listens only after start-up
-LONGEST_PROBE = 60.0
-AGAIN = 15.0  # seconds until registrations that failed are looked at again
-DRIFT = timedelta(minutes=15)  # how often providers are asked what they have
 REMEMBER = 60.0  # seconds between two notes of what this process wants
 
 
@@ -82,6 +84,9 @@ class Opened:
         self.settings: Settings = settings
         self.jobs: Mapping[str, Job] = jobs
         self.body_limit: int = settings.body_limit
+        self.rates: Rates = Rates(per_second=settings.rate_limit, burst=settings.rate_burst)
+        self.room: Room = Room(most_bytes=settings.bodies_limit, most_requests=settings.requests_limit)
+        self.patience: Patience = Patience(settings.body_timeout)
         self.base_url: str | None = None if settings.url is None else settings.url.rstrip("/")
         self.clock: Clock = clock or SystemClock()
         self.integrations: dict[str, Integration] = integrations_of(jobs, given)
@@ -90,7 +95,11 @@ class Opened:
         self.clients: Clients = Clients(self.integrations, credentials, os.environ)
         self._client_of = client_owners(jobs)
         self._chance = chance
-        self.problem: str = ""
+        self._loops = Supervision(self.clock, chance, on_failed=self._block)
+        self._state: State = "running"
+        self._since = self.clock.now()
+        self._cause = ""
+        self._blocked = False
         self.mounted_at: str | None = None
         self._stack = AsyncExitStack()
 
@@ -103,26 +112,27 @@ class Opened:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.drain()
         await self._stack.__aexit__(kind, error, trace)
 
     async def _open(self, stack: AsyncExitStack) -> None:
         self.ids: Ids = Ids(self.clock.now, secrets.token_bytes)
-        keys = _secret_keys(self.settings)
+        keys = secret_keys(self.settings, in_memory=self.settings.store == MEMORY)
         self.vault: Vault = Vault(keys)
-        self._secret = keys[0]
         self.store: Store = await stack.enter_async_context(_store(self.settings))
         self.mark: str = f"/e/{self.store.store_id}/"
         await self._find_left_over()
-        owner = self.ids.new("ins")
+        owner = self._owner = self.ids.new("ins")
         self.routes: Routes = Routes(self.sources, self.store, self.vault, self.clock)
         await stack.enter_async_context(self.clients)
-        self.engine: EmbeddedEngine = EmbeddedEngine(self.store, self.clock, owner=owner)
+        self.engine: EmbeddedEngine = EmbeddedEngine(self.store, self.clock, owner=owner, loops=self._loops)
         executor = Executor(
             self.jobs, self.store, self.clock, self, chance=self._chance, threads=self.settings.threads
         )
         self.matching: Matching = events_by_topic(self.jobs, identity_of)
         self.receiver: Receiver = Receiver(
-            self.routes, self.matching, self.store, self.store, self.engine, executor.handover,
+            self.routes, self.matching, self.store, self.store, self.engine,
+            executor.handover if self._executes else _Nobody(),
             self.vault, self.clock, self.ids,
         )  # fmt: skip
         self.replayer: Replayer = Replayer(
@@ -139,18 +149,31 @@ class Opened:
             wants_of(self.jobs), self.sources, self.store, self.clients, self.routes, self.vault, self.clock,
             self.ids, token=lambda: random_name(20), base_url=self.base_url, mark=self.mark, owner=owner,
         )  # fmt: skip
-        if not self._works:
-            return
+        self.registering: Registering = Registering(
+            self.reconciler, self.clock, keys[0], base_url=self.base_url, store_id=self.store.store_id,
+            mounted_at=lambda: self.mounted_at,
+        )  # fmt: skip
+        self.watch: StoreWatch = StoreWatch(self._beat, self.clock, on_silence=self._block)
+        refuse_in_children(self)
+        if self._works:
+            await self._work(stack, executor)
+
+    async def _work(self, stack: AsyncExitStack, executor: Executor) -> None:
+        """Start everything that goes on in the background, each under supervision."""
         await self.reconciler.ensure()
+        stack.push_async_callback(self._leave)
         group = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)
-        ready = anyio.Event()
-        group.start_soon(self._execute, executor, ready)
-        with anyio.move_on_after(LONGEST_START):
-            await ready.wait()
-        group.start_soon(self._remember)
-        if self.settings.registration == "auto":
-            group.start_soon(self._register)
+        keep = self._loops.keep
+        group.start_soon(keep, "store", self.watch.watch)
+        group.start_soon(keep, "wants", self._remember)
+        if self._executes:
+            ready = anyio.Event()
+            group.start_soon(keep, "engine", lambda: self._execute(executor, ready))
+            with anyio.move_on_after(LONGEST_START):
+                await ready.wait()
+        if self._registers:
+            group.start_soon(keep, "registration", self.registering.keep_in_line)
 
     async def _find_left_over(self) -> None:
         """Find the sources of webhooks whose last job is gone, so that they can be removed."""
@@ -163,66 +186,98 @@ class Opened:
     # --- in the background
 
     async def _execute(self, executor: Executor, ready: anyio.Event) -> None:
-        """Serve runs; an engine that dies is started again, and meanwhile health is red."""
-        while True:
-            ended = await attempt_async(
-                lambda: self.engine.serve(executor.handle, limit=self.settings.concurrency, ready=ready)
-            )
-            if isinstance(ended, Raised):
-                logger.critical("the engine died and is started again", exc_info=ended.error)
-            await anyio.sleep(1)
+        await self.engine.serve(executor.handle, limit=self.settings.concurrency, ready=ready)
 
     async def _remember(self) -> None:
         while True:
-            await anyio.sleep(REMEMBER)
-            ended = await attempt_async(self.reconciler.ensure)
-            if isinstance(ended, Raised):
-                logger.error("what the jobs want could not be kept", exc_info=ended.error)
+            await self.clock.wait(anyio.Event(), until=self.clock.now() + REMEMBER)
+            await self.reconciler.ensure()
 
-    async def _register(self) -> None:
-        """Register webhooks once the public URL leads here, and keep them in line."""
-        if self.base_url is None or not self.sources:
-            return
-        wait = FIRST_PROBE
-        while True:
-            ended = await attempt_async(self.register_if_reachable)
-            if isinstance(ended, Raised):
-                self._tell(str(ended.error))
-                wait = min(wait * 2, LONGEST_PROBE)
-            else:
-                self.problem = ""
-                wait = DRIFT.total_seconds() if ended.value else AGAIN
-            await anyio.sleep(wait)
+    async def _beat(self) -> None:
+        await self.store.beat(self._owner, now=int(self.clock.now() * 1000))
 
-    def _tell(self, problem: str) -> None:
-        if problem != self.problem:
-            logger.warning("webhooks are not registered: %s", problem)
-        self.problem = problem
+    async def _leave(self) -> None:
+        """Say that this process has ended; where that can't be kept, silence says it."""
+        with anyio.move_on_after(LEAVE, shield=True), suppress(StoreError):
+            await self.store.leave(self._owner)
 
-    async def register_if_reachable(self) -> bool:
-        """Probe the public URL, then do what has to be done; tell whether all of it worked."""
-        await self.probe()
-        applied = await self.reconciler.apply(await self.reconciler.plan(), respect_waits=True)
-        return not any(one.error for one in applied)
+    # --- how it is
 
-    async def probe(self) -> None:
-        """Return if the public URL leads here; raises trigflow.web.probe.Unreachable."""
-        import httpx  # noqa: PLC0415 - 100 ms to import; the intake does not need it
+    @property
+    def _executes(self) -> bool:
+        return self._works and self.settings.executes
 
-        from trigflow.web.probe import Prober  # noqa: PLC0415 - imports httpx
+    @property
+    def _registers(self) -> bool:
+        return self.settings.registration == "auto" and self.base_url is not None and bool(self.sources)
 
-        if self.base_url is None:
-            raise SetupError("the public URL is not known; set url= or TRIGFLOW_URL")
-        async with httpx.AsyncClient() as client:
-            await Prober(self._secret).check(
-                self.base_url, self.store.store_id, client, lambda: self.mounted_at
-            )
+    @property
+    def problem(self) -> str:
+        """Why webhooks are not registered; empty where they are."""
+        return self.registering.problem
+
+    def parts(self) -> Sequence[Part]:
+        """Tell how each part is."""
+        loops = self._loops.parts()
+        app = Part("app", self._state, self._since, self._cause)
+        others = [part for name, part in loops.items() if name not in ("engine", "store")]
+        return [app, self._store_part(loops.get("store")), self._engine_part(loops.get("engine")), *others]
+
+    def _store_part(self, loop: Part | None) -> Part:
+        """Return how the store is; while nobody watches it, that is not known."""
+        if loop is not None and loop.state in ("restarting", "failed"):
+            return loop
+        return self.watch.part()
+
+    def _engine_part(self, loop: Part | None) -> Part:
+        if loop is None:
+            return Part("engine", "off", self._since, "this process executes no runs; another one must")
+        if loop.state == "running" and not self.engine.alive:
+            return Part("engine", "restarting", loop.since, loop.cause or "it is starting")
+        return loop
+
+    @property
+    def healthy(self) -> bool:
+        """Tell whether runs are executed here."""
+        return self.engine.alive
+
+    def drain(self) -> None:
+        """Say that this process is about to end; nothing stops yet."""
+        if self._state == "running":
+            self._state, self._since, self._cause = "restarting", self.clock.now(), "it is shutting down"
+
+    def forked(self) -> None:
+        """Hear, in a child process, that nothing here may be used."""
+        self._state, self._cause, self._blocked = "failed", FORKED, True
+
+    def _block(self) -> None:
+        self._blocked = True
+
+    def _is_blocked(self) -> bool:
+        """Tell whether runs can't be kept or executed for good; that may pass."""
+        self._blocked = self._state == "failed" or self._loops.failed("engine") or self.watch.silent
+        return self._blocked
 
     # --- what the intake asks for
 
+    def knows(self, token: str) -> bool:
+        """Tell whether an endpoint was found under this token before; asks nobody."""
+        return self.routes.knows(token)
+
+    async def exists(self, token: str) -> bool:
+        """Tell whether there is an endpoint; raises StoreError where that can't be known now."""
+        if self._blocked and self._is_blocked():
+            raise StoreUnavailable("this process can keep or execute nothing now; see /healthz")
+        return await self.routes.find(token) is not None
+
     async def receive(self, token: str, request: Request) -> Response:
         """Answer a request at an endpoint."""
-        return await self.receiver.receive(token, request)
+        if self._blocked and self._is_blocked():
+            return UNAVAILABLE
+        response = await self.receiver.receive(token, request)
+        if response is UNAVAILABLE:
+            self.watch.note_refusal()
+        return response
 
     def public_url(self, path: str, query: str) -> str:
         """Return the URL as the provider knows it."""
@@ -231,14 +286,7 @@ class Opened:
 
     def prove(self, nonce: str, root: str) -> dict[str, str]:
         """Answer a probe."""
-        from trigflow.web.probe import Prober  # noqa: PLC0415 - imports httpx
-
-        return Prober(self._secret).prove(nonce, root, self.store.store_id)
-
-    @property
-    def healthy(self) -> bool:
-        """Tell whether runs are executed."""
-        return self.engine.alive
+        return self.registering.prove(nonce)
 
     # --- what jobs ask for
 
@@ -268,18 +316,8 @@ def _store(settings: Settings) -> Store:
     return SqliteStore(settings.store, store_id=lambda: random_name(5))
 
 
-def _secret_keys(settings: Settings) -> Sequence[str]:
-    """Return the ring; without one, a key is made beside the store, readable by its owner alone."""
-    if settings.secret_keys:
-        return settings.secret_keys
-    if settings.store == MEMORY:
-        return [Vault.new_key()]
-    path = Path(f"{settings.store}.key")
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:  # noqa: PTH123 - mode
-            file.write(Vault.new_key())
-        logger.info(
-            "made a secret key beside the store: %s (set TRIGFLOW_SECRET_KEY to keep it elsewhere)", path
-        )
-    return [path.read_text().strip()]
+class _Nobody(Handover):
+    """Where no run is executed, no payload waits for one."""
+
+    def put(self, run: r.LoadedRun) -> None:
+        """Drop it."""

@@ -4,29 +4,25 @@ import json
 
 from fastapi import FastAPI, HTTPException, Request
 
-from benchmarks.peers.common import verify
+from benchmarks.peers.common import is_opened_issue, summary, verify
 
 app = FastAPI()
 done = 0
 
 
-async def on_issue_opened(event):
-    global done
-    event["issue"]["title"]
-    done += 1
-
-
 @app.get("/count")
-async def count():
+async def count() -> int:
     return done
 
 
 @app.post("/webhook")
-async def webhook(request: Request):
+async def webhook(request: Request) -> dict[str, bool]:
+    global done
     body = await request.body()
     if not verify(body, request.headers.get("x-hub-signature-256")):
         raise HTTPException(401)
     event = json.loads(body)
-    if request.headers.get("x-github-event") == "issues" and event.get("action") == "opened":
-        await on_issue_opened(event)
+    if is_opened_issue(request.headers, event):
+        summary(event)
+        done += 1
     return {"ok": True}

@@ -12,7 +12,7 @@ import threading
 from fastapi import FastAPI, HTTPException, Request
 from starlette.concurrency import run_in_threadpool
 
-from benchmarks.peers.common import verify
+from benchmarks.peers.common import is_opened_issue, summary, verify
 
 app = FastAPI()
 lock = threading.Lock()
@@ -23,35 +23,24 @@ db.executescript(
 )
 
 
-def keep(delivery, body):
+def keep(delivery: str, body: bytes) -> bool:
     with lock:
         return db.execute("INSERT OR IGNORE INTO events VALUES(?, ?, NULL)", (delivery, body)).rowcount == 1
 
 
-def finish(delivery, result):
+def finish(delivery: str, result: str) -> None:
     with lock:
         db.execute("UPDATE events SET result = ? WHERE id = ?", (result, delivery))
 
 
-async def on_issue_opened(event):
-    return {"number": event["issue"]["number"], "title": event["issue"]["title"]}
-
-
-@app.get("/count")
-async def count():
-    with lock:
-        return db.execute("SELECT count(*) FROM events WHERE result IS NOT NULL").fetchone()[0]
-
-
 @app.post("/webhook")
-async def webhook(request: Request):
+async def webhook(request: Request) -> dict[str, bool]:
     body = await request.body()
     if not verify(body, request.headers.get("x-hub-signature-256")):
         raise HTTPException(401)
     event = json.loads(body)
-    if request.headers.get("x-github-event") == "issues" and event.get("action") == "opened":
+    if is_opened_issue(request.headers, event):
         delivery = request.headers["x-github-delivery"]
         if await run_in_threadpool(keep, delivery, body):
-            result = await on_issue_opened(event)
-            await run_in_threadpool(finish, delivery, json.dumps(result))
+            await run_in_threadpool(finish, delivery, json.dumps(summary(event)))
     return {"ok": True}

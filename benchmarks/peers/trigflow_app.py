@@ -1,50 +1,21 @@
-"""trigflow: verify, keep, answer; JOB=1 also starts a job with one task and keeps both results.
+"""trigflow as an ASGI app of its own."""
 
-The endpoint and its secret are made beside the app's start, as a manual subscription:
-the runner reads URL path and secret from the file ENDPOINT.
-"""
+from collections.abc import Awaitable, Callable, MutableMapping
+from typing import Any
 
-import json
-import os
-from pathlib import Path
+from benchmarks.peers.trigflow_job import hooks, tell
 
-import anyio
-
-from trigflow import IO, App, trigger
-from trigflow.web.asgi import serve_http
-from trigflow_github import github
-
-action = "opened" if os.environ.get("JOB") else "deleted"
+Message = MutableMapping[str, Any]
 
 
-async def summary(number: int, title: str) -> dict[str, object]:
-    return {"number": number, "title": title}
-
-
-@trigger(github.issues(repo="acme/web", actions=[action]))
-async def on_issue_opened(payload: dict[str, object], io: IO) -> dict[str, object]:
-    issue = payload["issue"]
-    return await io.task("summary", summary, issue["number"], issue["title"])
-
-
-inner = App([on_issue_opened], store=os.environ["DB"], registration="manual")
-
-
-async def tell() -> None:
-    opened = inner.opened
-    (endpoint,) = await opened.store.endpoints()
-    key = opened.routes.keys_of(endpoint)[0].secret.decode()
-    found = {"path": f"{opened.mark}{endpoint.token}", "secret": key}
-    await anyio.to_thread.run_sync(Path(os.environ["ENDPOINT"]).write_text, json.dumps(found))
-
-
-async def app(scope, receive, send):
-    if scope["type"] == "lifespan":
-        await receive()
-        async with inner:
+async def app(
+    scope: Message,
+    receive: Callable[[], Awaitable[Message]],
+    send: Callable[[Message], Awaitable[None]],
+) -> None:
+    async def send_after_telling(message: Message) -> None:
+        if message["type"] == "lifespan.startup.complete":
             await tell()
-            await send({"type": "lifespan.startup.complete"})
-            await receive()
-        await send({"type": "lifespan.shutdown.complete"})
-    else:
-        await serve_http(inner._opened, scope, receive, send)
+        await send(message)
+
+    await hooks(scope, receive, send_after_telling if scope["type"] == "lifespan" else send)

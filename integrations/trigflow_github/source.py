@@ -123,7 +123,7 @@ def handle(delivery: Delivery[Place, HookId]) -> Iterable[Event | Ignored]:
     name, guid = delivery.headers.get("x-github-event"), delivery.headers.get("x-github-delivery")
     if not name or not guid:
         return [Ignored("not-an-event")]
-    return [Event(name, guid, delivery.payload)]
+    return [Event(name, guid)]
 
 
 @webhook.sample

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from trigflow.core.errors import DecodeError
 from trigflow.core.http import Headers, Request
+from trigflow.core.views import view_of
 from trigflow.sources.decode import decode_json, json_or_form, no_body
 
 FORM_TYPE = Headers.of({"Content-Type": "application/x-www-form-urlencoded"})
@@ -68,7 +69,7 @@ def test_a_form_without_exactly_one_such_field_is_refused(body: bytes) -> None:
 )
 def test_what_is_no_json_is_refused_without_a_word_of_it(body: bytes, cause: str) -> None:
     with pytest.raises(DecodeError) as refused:
-        decode_json(posted(body))
+        decode_json(posted(body)).payload  # noqa: B018 - it raises
     assert refused.value.cause == cause
     assert "s3cr3t" not in str(refused.value)
     assert len(str(refused.value)) < 120
@@ -79,7 +80,34 @@ def test_what_is_no_json_is_refused_without_a_word_of_it(body: bytes, cause: str
 def test_any_bytes_are_read_or_refused(body: bytes, is_form: bool) -> None:
     for decode in decode_json, json_or_form():
         with suppress(DecodeError):
-            assert decode(posted(body, FORM_TYPE if is_form else None)).text
+            decoded = decode(posted(body, FORM_TYPE if is_form else None))
+            decoded.check()
+            assert decoded.text
+            assert stdlib_json.loads(decoded.text) is not decoded
+
+
+@given(payloads, st.sampled_from([b"", b"\xff", b"}", b'"', b",", b"tru"]), st.data())
+def test_what_is_passed_over_is_checked_too(payload: Any, broken: bytes, data: Any) -> None:
+    text = stdlib_json.dumps({"seen": 1, "not": payload}, ensure_ascii=False).encode()
+    at = data.draw(st.integers(0, len(text)))
+    body = text[:at] + broken + text[at:]
+    view = view_of({"seen": None})
+    try:
+        whole = stdlib_json.loads(body)
+    except ValueError:
+        for look in (lambda decoded: decoded.seen(view), lambda decoded: decoded.check()):
+            with pytest.raises(DecodeError):
+                look(decode_json(posted(body)))
+    else:
+        seen = decode_json(posted(body)).seen(view)
+        assert seen == ({"seen": whole["seen"]} if isinstance(whole, dict) and "seen" in whole else seen)
+
+
+def test_what_nobody_looks_at_is_not_decoded() -> None:
+    decoded = decode_json(posted(b'{"seen":1,"not":1e999}'))
+    assert decoded.seen(view_of({"seen": None})) == {"seen": 1}
+    with pytest.raises(DecodeError):
+        decoded.payload  # noqa: B018 - it raises
 
 
 def test_no_body_reads_nothing() -> None:

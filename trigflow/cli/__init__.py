@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from trigflow import __version__
-from trigflow.cli import deliveries, demo, project, registrations, runs, sending, serving
+from trigflow.cli import db, deliveries, demo, project, registrations, runs, sending, serving
 from trigflow.cli.screen import warn
 from trigflow.core.errors import SetupError, StoreUnusable, TrigflowError
 
@@ -38,6 +38,7 @@ for command in (
     demo.demo,
     serving.dev,
     serving.serve,
+    serving.work,
     project.check,
     project.jobs,
     registrations.endpoints,
@@ -47,6 +48,7 @@ for command in (
     runs.commands,
     deliveries.replay,
     sending.deliver,
+    db.commands,
     project.settings,
     project.version,
 ):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from typing import Annotated, Any, Literal
 
 import attrs
@@ -13,6 +14,7 @@ from trigflow.cli.screen import clock_time, moment, parsed, say, show_fields, sh
 from trigflow.core.errors import SetupError, TrigflowError
 from trigflow.runtime import views as v
 from trigflow.runtime.ports import Store
+from trigflow.runtime.shown import Shown
 
 commands = App(name="deliveries", help="What arrived, and what came of it.")
 Outcome = Literal["accepted", "duplicate", "handshake", "ignored", "rejected", "failed"]
@@ -53,6 +55,33 @@ async def story_of(store: Store, id_: str) -> Story:
     return Story(*found, events, runs)
 
 
+@attrs.frozen
+class Contents:
+    """What a delivery carried, as people may see it; payloads that are not the body by event row."""
+
+    body: str
+    payloads: Mapping[str, str]
+
+
+async def _contents(story: Story, shown: Shown) -> Contents:
+    body = (await shown.body(story.row, story.body, story.events)).decode("utf-8", "replace")
+    payloads = {
+        one.id: (await shown.payload(story.row, one)).decode("utf-8", "replace") for one in story.events
+    }
+    return Contents(body, {id_: text for id_, text in payloads.items() if text != body})
+
+
+@asynccontextmanager
+async def _with_app(target: str | None, store: str | None) -> AsyncGenerator[tuple[Store, Shown], None]:
+    """Open a store with the keys and the marks of its app; without them where the store alone is named."""
+    async with looked_into(target, store) as opened:
+        if store is not None and target is None:
+            yield opened, Shown(opened, None)
+            return
+        async with inspected(target, store) as app:
+            yield opened, Shown(opened, app.opened.sealer)
+
+
 @commands.command(name="list")
 async def list_(
     target: TargetName = None,
@@ -88,12 +117,18 @@ async def show(
     as_json: AsJson = False,
 ) -> None:
     """Show a delivery, what was decided about it and why."""
-    async with looked_into(target, store) as opened:
-        story = await story_of(opened, id)
-    if as_json:
-        show_json(_told(story, body=body))
+    contents: Contents | None = None
+    if body:
+        async with _with_app(target, store) as (opened, shown):
+            story = await story_of(opened, id)
+            contents = await _contents(story, shown)
     else:
-        _show(story, body=body)
+        async with looked_into(target, store) as opened:
+            story = await story_of(opened, id)
+    if as_json:
+        show_json(_told(story, contents))
+    else:
+        _show(story, contents)
 
 
 async def replay(
@@ -135,7 +170,7 @@ def _listed(row: v.DeliveryRow) -> dict[str, object]:
     }
 
 
-def _told(story: Story, *, body: bool) -> dict[str, object]:
+def _told(story: Story, contents: Contents | None) -> dict[str, object]:
     told: dict[str, object] = {
         **_listed(story.row),
         "method": story.row.method,
@@ -151,12 +186,17 @@ def _told(story: Story, *, body: bool) -> dict[str, object]:
                     for run in story.runs[event.id]
                 ],
                 "missed": [_missed(entry) for entry in story.missed(event.event_id)],
+                **(
+                    {"payload": contents.payloads[event.id]}
+                    if contents and event.id in contents.payloads
+                    else {}
+                ),
             }
             for event in story.events
         ],
     }
-    if body:
-        told["body"] = story.body.decode("utf-8", "replace")
+    if contents is not None:
+        told["body"] = contents.body
     return told
 
 
@@ -164,7 +204,7 @@ def _missed(entry: Mapping[str, Any]) -> dict[str, Any]:
     return {name: entry.get(name) for name in ("job", "trigger", "why")}
 
 
-def _show(story: Story, *, body: bool) -> None:
+def _show(story: Story, contents: Contents | None) -> None:
     row = story.row
     show_fields(
         {
@@ -184,8 +224,12 @@ def _show(story: Story, *, body: bool) -> None:
     say("\nheaders")
     for name, value in parsed(row.headers):
         say("  ", styled(f"{name}: ", "dim"), value)
-    if body:
-        say("\nbody\n", story.body.decode("utf-8", "replace"))
+    if contents is None:
+        return
+    say("\nbody\n", contents.body)
+    for event in story.events:
+        if event.id in contents.payloads:
+            say(f"\npayload of {event.event_id}\n", contents.payloads[event.id])
 
 
 def _show_event(story: Story, event: v.EventRow) -> None:

@@ -1,5 +1,8 @@
 """Serving an app with uvicorn: `serve` as it is, `dev` on loopback and again after every change.
 
+`serve --no-runs` takes deliveries and leaves the runs to `work` in other
+processes on the same store.
+
 `dev` imports the app in a process of its own each time, so a broken edit is
 shown and the next one mends it. What the command line said travels there in
 the environment.
@@ -25,29 +28,73 @@ from trigflow.cli.screen import safe, say, styled, warn
 from trigflow.cli.targets import target_of
 from trigflow.core.errors import SetupError
 from trigflow.web.asgi import Message, Receive, Scope, Send
+from trigflow.web.health import LIVENESS, READINESS
 
 LOOPBACK = "127.0.0.1"
 TARGET, STORE, URL = "_TRIGFLOW_DEV_TARGET", "_TRIGFLOW_DEV_STORE", "_TRIGFLOW_DEV_URL"
 SET_UP_ERROR = 2
+STOP_WITHIN = 25.0  # seconds; container platforms kill after 30
+OPEN_REQUESTS = 5  # seconds that requests in flight get to be answered after a stop signal
 Port: TypeAlias = Annotated[int, Parameter(help="Port to listen at.")]
+Host: TypeAlias = Annotated[str, Parameter(help="Address to listen at; 0.0.0.0 for all.")]
+StopWithin: TypeAlias = Annotated[
+    float,
+    Parameter(help="Seconds after a stop signal until the process ends, whatever still runs: it is resumed."),
+]
 
 
 def serve(
     target: TargetName = None,
     *,
-    host: Annotated[str, Parameter(help="Address to listen at; 0.0.0.0 for all.")] = LOOPBACK,
+    host: Host = LOOPBACK,
     port: Port = 8000,
     store: StorePath = None,
     url: PublicUrl = None,
+    runs: Annotated[bool, Parameter(help="Execute runs here; without, `trigflow work` must.")] = True,
+    linger: Annotated[
+        float,
+        Parameter(help="Seconds that deliveries are still taken after a stop signal, while /readyz says no."),
+    ] = 0.0,
+    stop_within: StopWithin = STOP_WITHIN,
 ) -> int:
     """Serve an app; any other ASGI server does as well."""
-    import uvicorn
-
     app = set_up(target, store, url)
-    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, **_options()))
+    if not runs:
+        app.override(executes=False)
     with _bound(host, port) as bound:
         _tell_address(host, port)
-        server.run([bound])
+        return _serve(app, [bound], app, linger=linger, stop_within=stop_within)
+
+
+def work(
+    target: TargetName = None,
+    *,
+    host: Host = LOOPBACK,
+    port: Annotated[int | None, Parameter(help="Answer /healthz and /readyz at this port.")] = None,
+    store: StorePath = None,
+    url: PublicUrl = None,
+    stop_within: StopWithin = STOP_WITHIN,
+) -> int:
+    """Execute runs, and take no deliveries: beside `serve --no-runs` or another server."""
+    app = set_up(target, store, url)
+    app.override(executes=True)
+    with ExitStack() as stack:
+        bound = [] if port is None else [stack.enter_context(_bound(host, port))]
+        say("working    ", styled(app.resolved().settings.store, "bold"), "  (Ctrl+C ends it)")
+        sys.stdout.flush()
+        return _serve(OnlyHealth(app), bound, app, linger=0.0, stop_within=stop_within)
+
+
+def _serve(
+    asgi: App | OnlyHealth, sockets: list[socket.socket], app: App, *, linger: float, stop_within: float
+) -> int:
+    import uvicorn
+
+    from trigflow.cli.stopping import Stoppable
+
+    config = uvicorn.Config(asgi, timeout_graceful_shutdown=OPEN_REQUESTS, **_options())
+    server = Stoppable(config, app, linger=linger, within=stop_within)
+    server.run(sockets)
     return 0 if server.started else SET_UP_ERROR
 
 
@@ -126,6 +173,19 @@ def reloaded() -> Shown:
     except SetupError as error:
         warn(str(error))
         sys.exit(SET_UP_ERROR)
+
+
+class OnlyHealth:
+    """An app of which nothing but its health is served."""
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve as the app does, if it is about health."""
+        if scope["type"] == "http" and scope["path"] not in (LIVENESS, READINESS):
+            scope = {**scope, "path": "/", "root_path": ""}  # where nothing is
+        await self._app(scope, receive, send)
 
 
 class Shown:

@@ -15,6 +15,7 @@
     │   └── RateLimited
     ├── StoreError                 the store can't do what was asked
     │   ├── StoreUnavailable       ... now; it may work later
+    │   │   └── StoreStopped       ... in this process any more; a new one must be started
     │   └── StoreUnusable          ... with this file: wrong version, damaged, locked
     └── RunError                   a run can't go on
         ├── DuplicateTaskKey       one task key used twice in a run
@@ -127,6 +128,10 @@ class StoreError(TrigflowError):
 
 class StoreUnavailable(StoreError):
     """The store can't be written now: full, read-only or locked; it may work later."""
+
+
+class StoreStopped(StoreUnavailable):
+    """The store can't be written by this process any more; a new one must be started."""
 
 
 class StoreUnusable(StoreError):

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import enum
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import attrs
+
+
+class Whole(enum.Enum):
+    """The payload of an event that is the whole body of its delivery."""
+
+    WHOLE = "the whole body"
+
+
+WHOLE: Final = Whole.WHOLE
 
 
 @attrs.frozen
@@ -17,15 +27,15 @@ class Event:
     id: the provider's own id of the occurrence, the same on every redelivery.
         (subscription, id) is the dedupe key. Two real updates of one resource
         must differ in it.
-    payload: what jobs get: JSON-able. Pass `delivery.payload` where it is the
-        whole body: it is then stored once.
+    payload: what jobs get: JSON-able. Leave it out (or pass `delivery.payload`) where it
+        is the whole body: it is then stored once, and decoded only as far as it is read.
     at: when it happened (aware), if the provider says.
     context: JSON-able facts beside the payload, such as a request id.
     """
 
     name: str
     id: str
-    payload: object
+    payload: object = WHOLE
     at: datetime | None = None
     context: Mapping[str, object] = attrs.field(factory=dict[str, object])
 

@@ -293,6 +293,7 @@ def _check_examples(job: Job) -> None:
     except SetupError as error:
         raise SetupError(f"job {job.id}, payload: {error}") from error
     for listens in job.listens:
+        listens.trigger.specification.check()
         problem = _no_example_fits(listens, structure)
         if problem is not None:
             raise SetupError(

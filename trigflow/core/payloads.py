@@ -8,6 +8,7 @@ job declares only the fields that it uses.
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 from collections.abc import Callable, Iterable
@@ -177,8 +178,11 @@ def _strict(value: Any, kind: type) -> Any:
 
 
 def decode_json_text(text: bytes) -> Any:
-    """Decode JSON that we wrote or already checked."""
-    return _decode_any(text)
+    """Decode JSON that we wrote or checked; PayloadError for what no type can hold, such as 1e999."""
+    try:
+        return _decode_any(text)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise PayloadError("$", str(error)) from error
 
 
 def encode_json(value: object) -> bytes:
@@ -203,10 +207,13 @@ def return_structure(function: Callable[..., Any]) -> Structure:
 
     A function without a (resolvable) return annotation gives plain JSON values.
     """
-    target = _annotated(function)
-    found = _structures.get(target)
+    # A bound method is a new object each time that it is asked for.
+    known = getattr(function, "__func__", function)
+    found = _structures.get(known)
     if found is None:
-        found = _structures[target] = _structure_of_result(target)
+        found = _structure_of_result(_annotated(known))
+        with contextlib.suppress(TypeError):  # partial objects and some callables can't be weakly kept
+            _structures[known] = found
     return found
 
 

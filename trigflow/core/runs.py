@@ -13,11 +13,13 @@ how it ended; else its place in the queue says whether it runs, waits or is due.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import Literal, cast
 
 import attrs
+
+from trigflow.core.redact import redacted_text
 
 State = Literal["queued", "held", "running", "waiting", "succeeded", "failed", "skipped", "cancelled"]
 Final = Literal["succeeded", "failed", "skipped", "cancelled"]
@@ -91,11 +93,11 @@ class Failure:
     message: str
 
     @classmethod
-    def of(cls, error: BaseException) -> Failure:
-        """Describe an exception; the first real one of a group."""
+    def of(cls, error: BaseException, *, scrub: Callable[[str], str] = redacted_text) -> Failure:
+        """Describe an exception; the first real one of a group. Its text is scrubbed, then shortened."""
         while isinstance(error, BaseExceptionGroup):  # never empty
             error = cast("BaseExceptionGroup[BaseException]", error).exceptions[0]
-        return cls(type(error).__name__, str(error)[:2000])
+        return cls(type(error).__name__, scrub(str(error))[:2000])
 
     def __str__(self) -> str:
         return f"{self.kind}: {self.message}" if self.message else self.kind

@@ -14,10 +14,11 @@ Origin = Literal["keyword", "environment", "default"]
 Registration = Literal["auto", "manual"]
 PREFIX = "TRIGFLOW_"
 LARGEST_BODY = 26 * 1024 * 1024  # GitHub sends up to 25 MB (its docs on webhook payloads)
+MOST_BODIES = 256 * 1024 * 1024
 
 
 def _setting(default: Any, told: str, *, secret: bool = False) -> Any:
-    return attrs.field(default=default, metadata={"help": told, "secret": secret})
+    return attrs.field(default=default, repr=not secret, metadata={"help": told, "secret": secret})
 
 
 @attrs.frozen(kw_only=True)
@@ -32,17 +33,32 @@ class Settings:
     registration: Registration = _setting(  # noqa: RUF009 - an attrs field
         "auto", "auto: register webhooks once the URL is reachable; manual: only `trigflow apply`"
     )
+    executes: bool = _setting(True, "execute runs in this process; false: another process must")
     concurrency: int = _setting(64, "runs executed at a time in a process")
     threads: int = _setting(16, "plain (not async) jobs and tasks executed at a time")
     body_limit: int = _setting(LARGEST_BODY, "largest body accepted, in bytes")
+    body_timeout: int = _setting(30, "seconds that a body may take to come; 0: no limit")
+    bodies_limit: int = _setting(MOST_BODIES, "bytes of bodies read or being answered at a time in a process")
+    requests_limit: int = _setting(4096, "requests read or being answered at a time in a process")
+    rate_limit: int = _setting(2000, "deliveries a second at an endpoint, after its burst; 0: no limit")
+    rate_burst: int = _setting(20_000, "deliveries at an endpoint that may come at once")
 
     def __attrs_post_init__(self) -> None:
         _check_url(self.url)
         if self.registration not in ("auto", "manual"):
             raise SettingsError("registration", f"is {self.registration!r}; use auto or manual")
-        for name in ("concurrency", "threads", "body_limit"):
+        for name in ("concurrency", "threads", "body_limit", "requests_limit", "rate_burst"):
             if getattr(self, name) < 1:
                 raise SettingsError(name, f"is {getattr(self, name)}; use a number of at least 1")
+        for name in ("body_timeout", "rate_limit"):
+            if getattr(self, name) < 0:
+                raise SettingsError(name, f"is {getattr(self, name)}; use 0 for no limit, or more")
+        if self.bodies_limit < self.body_limit:
+            raise SettingsError(
+                "bodies_limit",
+                f"is {self.bodies_limit}, less than body_limit ({self.body_limit}): the largest body would "
+                "never be accepted; raise it, or lower body_limit",
+            )
         if not self.store:
             raise SettingsError("store", "is empty; give the path of a file, or memory:")
 
@@ -91,9 +107,19 @@ def resolve(keywords: Mapping[str, Any], environ: Mapping[str, str]) -> Resolved
 
 
 def _parsed(variable: str, text: str, default: object) -> object:
+    if isinstance(default, bool):
+        return _switch(variable, text)
     if not isinstance(default, int):
         return text
     try:
         return int(text)
     except ValueError as error:
         raise SettingsError(variable, f"is {text!r}; use a whole number") from error
+
+
+def _switch(variable: str, text: str) -> bool:
+    if text.lower() in ("1", "true", "yes", "on"):
+        return True
+    if text.lower() in ("0", "false", "no", "off"):
+        return False
+    raise SettingsError(variable, f"is {text!r}; use true or false")

@@ -7,7 +7,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
 
+from trigflow.core.errors import PayloadError, SetupError
 from trigflow.core.filters import Filter
+from trigflow.core.marked import NOTHING, Marked
+from trigflow.core.payloads import decode_json_text, encode_json, structure_into
 
 PayloadT_co = TypeVar("PayloadT_co", covariant=True)
 ParamsT_co = TypeVar("ParamsT_co", covariant=True)
@@ -43,6 +46,7 @@ class Specification:
     payload: the type that describes it whole; jobs may ask for less.
     examples: real payloads by name; the first is the typical one.
     properties: facts of a payload worth a column, by label.
+    marked: fields that nobody may read but the job.
     """
 
     name: str
@@ -55,6 +59,31 @@ class Specification:
     filter: Filter | None = None
     examples: Callable[[], Mapping[str, Example]] = dict[str, Example]
     properties: Callable[[Any], Mapping[str, str]] | None = None
+    marked: Marked = NOTHING
+
+    def check(self) -> None:
+        """Raise SetupError where a marked field is in none of the examples: it would hide nothing."""
+        payloads = [decode_json_text(example.read()) for example in self.examples().values()]
+        absent = self.marked.absent(payloads) if payloads and self.marked else ()
+        if absent:
+            raise SetupError(
+                f"event {self.name}, sensitive: none of its examples has {', '.join(absent)}; "
+                "correct the path, or add an example that has the field"
+            )
+
+    def properties_of(self, text: bytes) -> Mapping[str, str]:
+        """Return the facts of a payload (JSON text) by label; none where it does not fit its type.
+
+        `properties` never sees a marked value: texts are "[redacted]", numbers 0.
+        """
+        if self.properties is None:
+            return {}
+        if self.marked:
+            text = encode_json(self.marked.blanked(decode_json_text(text)))
+        try:
+            return self.properties(structure_into(self.payload)(text))
+        except PayloadError:
+            return {}
 
 
 @attrs.frozen

@@ -8,22 +8,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
-import attrs
+import msgspec
 
 from trigflow.core.runs import Failure
 
 T = TypeVar("T")
 
 
-@attrs.frozen
-class Returned(Generic[T]):
+class Returned(msgspec.Struct, Generic[T], frozen=True):
     """What the code returned."""
 
     value: T
 
 
-@attrs.frozen
-class Raised:
+class Raised(msgspec.Struct, frozen=True):
     """What the code raised."""
 
     error: Exception

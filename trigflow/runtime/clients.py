@@ -10,6 +10,7 @@ from typing import Any, Self
 import anyio
 
 from trigflow.core.errors import Unauthorized
+from trigflow.runtime.discreet import hush_http_clients
 from trigflow.sources.credentials import Credentials
 from trigflow.sources.integration import Integration
 
@@ -30,6 +31,7 @@ class Clients:
         self._lock = anyio.Lock()
 
     async def __aenter__(self) -> Self:
+        hush_http_clients()
         return self
 
     async def __aexit__(

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import anyio
-import attrs
+import msgspec
 
 from trigflow.core.errors import PayloadError, RunError, RunTimeout, StoreUnavailable, TrigflowError
 from trigflow.core.events import Event
@@ -65,8 +65,7 @@ class Handover:
         return self._runs.pop(run_id, None)
 
 
-@attrs.frozen
-class _Ended:
+class _Ended(msgspec.Struct, frozen=True):
     """How an attempt came out."""
 
     state: Final
@@ -108,7 +107,11 @@ class Executor:
             return handled.value
         if isinstance(handled.error, StoreUnavailable):
             raise handled.error
-        return await self._finish(claim, _Ended("failed", error=handled.error), [])
+        ended = _Ended("failed", error=handled.error)
+        kept = await attempt_async(lambda: self._finish(claim, ended, []))
+        if isinstance(kept, Raised):  # one run must not take the engine down
+            raise StoreUnavailable("the end of a run could not be kept") from kept.error
+        return kept.value
 
     async def _handle(self, claim: r.Claim) -> Done | Again:
         fresh = claim.attempts == 0 and claim.starts == 1 and claim.fence == 0
@@ -246,7 +249,7 @@ class Executor:
         if isinstance(told, Raised):
             session.log(f"the hook for {ended.state} raised {told.failure}", "error", {})
 
-    async def _finish(self, claim: r.Claim, ended: _Ended, logs: list[r.LogLine]) -> Done:
+    async def _finish(self, claim: r.Claim, ended: _Ended, logs: Sequence[r.LogLine]) -> Done:
         if ended.error is not None:
             logger.error("run %s failed: %s", claim.run_id, ended.problem, exc_info=ended.error)
         problem = ended.problem or None
@@ -256,7 +259,7 @@ class Executor:
         return Done()
 
     async def _again(
-        self, claim: r.Claim, tried: r.Attempt | None, logs: list[r.LogLine], wait: timedelta
+        self, claim: r.Claim, tried: r.Attempt | None, logs: Sequence[r.LogLine], wait: timedelta
     ) -> Again:
         due_at = self._ms() + int(wait.total_seconds() * 1000)
         await self._runs.again(claim, tried, logs, due_at=due_at)

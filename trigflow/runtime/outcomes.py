@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 
-import attrs
+import msgspec
 
-from trigflow.core.events import Event, Fetch, Ignored, Metadata, Outcome, Respond, Signal
+from trigflow.core.errors import DecodeError
+from trigflow.core.events import WHOLE, Event, Fetch, Ignored, Metadata, Outcome, Respond, Signal
 from trigflow.core.http import Request, Response
 from trigflow.core.payloads import encode_json
 from trigflow.runtime import records as r
@@ -17,24 +18,27 @@ from trigflow.sources.decode import Decoded
 from trigflow.sources.external import delivery_of
 
 logger: logging.Logger = logging.getLogger("trigflow.deliveries")
+_STARTING = (Event, Fetch, Signal)
 
 
-@attrs.frozen
-class Said:
-    """An event that the handler returned, as it is kept; text is None where it is the delivery's own body."""
+class Said(msgspec.Struct, frozen=True):
+    """An event that the handler returned, as it is kept; text is None where it is the delivery's own body.
+
+    is_whole: its payload is the delivery's.
+    """
 
     event: Event
+    is_whole: bool
     text: bytes | None
     context: bytes | None
 
 
-@attrs.frozen
-class Read:
+class Read(msgspec.Struct, frozen=True):
     """What the handler said for one subscription."""
 
     subscription: r.Subscription
-    outcomes: tuple[Outcome, ...] = ()
-    events: tuple[Said, ...] = ()
+    outcomes: Sequence[Outcome] = ()
+    events: Sequence[Said] = ()
     metadata: bytes | None = None
     raised: Raised | None = None
 
@@ -47,30 +51,38 @@ def call_handler(
     delivery_id: str,
     now: float,
 ) -> Read:
-    """Call a source's handler for one subscription, and check and encode what it returns."""
+    """Call a source's handler for one subscription, and check and encode what it returns.
+
+    Raises DecodeError where the handler looked into a body that can't be read.
+    """
     source = route.source
 
     def call() -> Read:
         assert source.handle is not None  # noqa: S101 - checked when the app was built
         delivery = delivery_of(
-            source, request, id=delivery_id, received_at=now, text=decoded.text, payload=decoded.payload,
+            source, request, decoded, id=delivery_id, received_at=now,
             params=subscription.params, data=subscription.data, metadata=subscription.metadata,
         )  # fmt: skip
-        return _read(subscription, tuple(source.handle(delivery)), decoded, request.body)
+        return _read(subscription, list(source.handle(delivery)), decoded, request.body)
 
     called = attempt(call)
     if isinstance(called, Raised):
+        if isinstance(called.error, DecodeError):
+            raise called.error
         logger.error("the handler of %s raised", source.id, exc_info=called.error)
         return Read(subscription, raised=called)
     return called.value
 
 
-def _read(subscription: r.Subscription, outcomes: tuple[Outcome, ...], decoded: Decoded, body: bytes) -> Read:
+def _read(subscription: r.Subscription, outcomes: Sequence[Outcome], decoded: Decoded, body: bytes) -> Read:
     """Check and encode what a handler returned; raises for what can't be kept."""
-    events = tuple(_said(outcome, decoded, body) for outcome in outcomes if isinstance(outcome, Event))
-    metadata = next(
-        (encode_json(outcome.value) for outcome in outcomes if isinstance(outcome, Metadata)), None
-    )
+    events: list[Said] = []
+    metadata: bytes | None = None
+    for outcome in outcomes:
+        if isinstance(outcome, Event):
+            events.append(_said(outcome, decoded, body))
+        elif isinstance(outcome, Metadata) and metadata is None:
+            metadata = encode_json(outcome.value)
     return Read(subscription, outcomes, events, metadata)
 
 
@@ -80,21 +92,24 @@ def _said(event: Event, decoded: Decoded, body: bytes) -> Said:
     if event.at is not None and event.at.tzinfo is None:
         raise TypeError(f"event {event.name!r} has a time without a zone; give an aware datetime")
     context = encode_json(event.context) if event.context else None
-    if event.payload is not decoded.payload:
-        return Said(event, encode_json(event.payload), context)
-    return Said(event, None if decoded.text is body else decoded.text, context)
+    if event.payload is WHOLE or decoded.is_payload(event.payload):
+        return Said(event, True, None if decoded.text is body else decoded.text, context)
+    return Said(event, False, encode_json(event.payload), context)
 
 
 def outcome_of(reads: Sequence[Read]) -> tuple[r.DeliveryOutcome, str]:
     """Say what became of a delivery, and why."""
-    raised = next((read.raised for read in reads if read.raised is not None), None)
-    if raised is not None:
-        return "failed", f"handler: {raised.failure}"
-    said = [outcome for read in reads for outcome in read.outcomes]
-    if any(isinstance(outcome, Event | Fetch | Signal) for outcome in said):
-        return "accepted", ""
-    because = next((outcome.because for outcome in said if isinstance(outcome, Ignored)), "no-event")
-    return "ignored", because
+    because = ""
+    for read in reads:
+        if read.raised is not None:
+            return "failed", f"handler: {read.raised.failure}"
+    for read in reads:
+        for outcome in read.outcomes:
+            if isinstance(outcome, _STARTING):
+                return "accepted", ""
+            if isinstance(outcome, Ignored):
+                because = because or outcome.because
+    return "ignored", because or "no-event"
 
 
 # What a provider's signal makes of a subscription; the reconciler does the rest.
@@ -106,8 +121,17 @@ _SIGNALLED: Mapping[str, tuple[r.SubscriptionState | None, str]] = {
 }
 
 
-def update_of(read: Read) -> r.Update:
-    """Say what a delivery tells of the subscription itself."""
+def updates_of(reads: Sequence[Read]) -> tuple[r.Update, ...]:
+    """Say what a delivery tells of the subscriptions themselves."""
+    updates = (_update_of(read) for read in reads if not _tells_of_events_alone(read))
+    return tuple(update for update in updates if update.says_something)
+
+
+def _tells_of_events_alone(read: Read) -> bool:
+    return len(read.events) == len(read.outcomes) and read.subscription.state != "pending"
+
+
+def _update_of(read: Read) -> r.Update:
     signal = next((outcome for outcome in read.outcomes if isinstance(outcome, Signal)), None)
     state, cause = (None, "") if signal is None else _SIGNALLED[signal.kind]
     return r.Update(
@@ -123,7 +147,8 @@ def update_of(read: Read) -> r.Update:
 
 def answer_of(route: Route, reads: Sequence[Read]) -> Response:
     """Return what a handler answered, or the source's own acknowledgement."""
-    for outcome in (outcome for read in reads for outcome in read.outcomes):
-        if isinstance(outcome, Respond):
-            return Response(outcome.status, outcome.body, tuple(outcome.headers.items()))
+    for read in reads:
+        for outcome in read.outcomes:
+            if isinstance(outcome, Respond):
+                return Response(outcome.status, outcome.body, tuple(outcome.headers.items()))
     return route.source.answer

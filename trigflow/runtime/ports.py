@@ -12,6 +12,7 @@ from typing import Protocol, Self, TypeAlias
 
 import anyio
 import attrs
+import msgspec
 
 from trigflow.runtime import records as r
 from trigflow.runtime import views as v
@@ -105,6 +106,13 @@ class Queue(Protocol):
 
     async def next_due(self) -> int | None:
         """Tell when the next unclaimed run is due."""
+        ...
+
+    def glance(self) -> int | None:
+        """Return a number that changes when anybody writes; None where nobody else can, or it can't be told.
+
+        Cheap enough to be asked ten times a second on the loop; it never raises.
+        """
         ...
 
 
@@ -213,8 +221,7 @@ class Store(Intake, Runs, Queue, Registry, Log, Protocol):
     ) -> None: ...
 
 
-@attrs.frozen
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """A run to be executed."""
 
     run_id: str

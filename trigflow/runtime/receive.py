@@ -15,10 +15,9 @@ import logging
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
-import attrs
+import msgspec
 
 from trigflow.core.errors import Rejected, StoreError, VerificationError
-from trigflow.core.events import Event
 from trigflow.core.http import Request, Response
 from trigflow.core.ids import Ids
 from trigflow.core.jobs import Job, Listening
@@ -27,10 +26,11 @@ from trigflow.core.payloads import encode_json
 from trigflow.core.redact import redacted_headers
 from trigflow.runtime import records as r
 from trigflow.runtime.execute import Handover
-from trigflow.runtime.outcomes import Read, Said, answer_of, call_handler, outcome_of, update_of
+from trigflow.runtime.outcomes import Read, Said, answer_of, call_handler, outcome_of, updates_of
 from trigflow.runtime.ports import Clock, Engine, Intake, Item, Registry
 from trigflow.runtime.routes import Route, Routes
 from trigflow.runtime.vault import Vault
+from trigflow.sources.decode import Decoded
 from trigflow.sources.handshake import Answer, Capture, answer
 
 logger: logging.Logger = logging.getLogger("trigflow.deliveries")
@@ -41,8 +41,7 @@ NEAR_MISSES = 8  # jobs that did not match and whose reason is kept with a deliv
 Matching = Index[tuple[Job, Listening]]
 
 
-@attrs.frozen
-class _Understood:
+class _Understood(msgspec.Struct, frozen=True):
     """A delivery before it is kept: its rows, the JSON text of its payload, and what will be answered."""
 
     route: Route
@@ -92,7 +91,7 @@ class Receiver:
 
     async def handle_again(self, route: Route, request: Request) -> Sequence[str]:
         """Handle a request that was verified before; return the ids of the runs that it starts."""
-        new, _ = await self._keep(self._read(route, request, _addressed(route, request), self._clock.now()))
+        new, _ = await self._keep(self._read(route, request, route.addressed(request), self._clock.now()))
         return [run.id for event in new.events for run in event.runs]
 
     async def _receive(self, route: Route, request: Request) -> Response:
@@ -104,11 +103,11 @@ class Receiver:
         if hello is not None:
             return await self._shake_hands(route, request, hello, now)
         source.verify.verify(request, route.keys, now=now)
-        subscriptions = _addressed(route, request)
+        subscriptions = route.addressed(request)
         if not subscriptions:
-            source.decode(request)
+            source.decode(request).check()
             return self._ignore(route, request, "unknown-account")
-        # What was decoded is let go of before the commit is awaited: an event is hundreds of
+        # What was decoded is let go of before the commit is awaited: a body may be hundreds of
         # objects, and with many in flight they would all be cold when they are freed.
         _, response = await self._keep(self._read(route, request, subscriptions, now))
         return response
@@ -120,7 +119,7 @@ class Receiver:
         decoded = route.source.decode(request)
         delivery_id = self._ids.new("dlv")
         reads = [call_handler(route, request, decoded, one, delivery_id, now) for one in subscriptions]
-        new = self._decide(route, request, reads, delivery_id, now)
+        new = self._decide(route, request, decoded, reads, delivery_id, now)
         return _Understood(route, new, decoded.text, answer_of(route, reads))
 
     async def _keep(self, understood: _Understood) -> tuple[r.NewDelivery, Response]:
@@ -131,7 +130,13 @@ class Receiver:
         return new, understood.response
 
     def _decide(
-        self, route: Route, request: Request, reads: Sequence[Read], delivery_id: str, now: float
+        self,
+        route: Route,
+        request: Request,
+        decoded: Decoded,
+        reads: Sequence[Read],
+        delivery_id: str,
+        now: float,
     ) -> r.NewDelivery:
         """Turn what the handler said into rows; nothing is kept yet."""
         events: list[r.NewEvent] = []
@@ -139,19 +144,20 @@ class Receiver:
         for read in reads:
             for said in read.events:
                 topic = (read.subscription.identity, said.event.name)
-                found = self._matching.match(topic, said.event.payload)
+                seen = decoded.seen(self._matching.view(topic)) if said.is_whole else said.event.payload
+                found = self._matching.match(topic, seen)
                 events.append(self._new_event(read.subscription, said, found, now))
                 if len(found) < self._matching.count(topic):
-                    trace += self._near_misses(topic, said.event)
+                    trace += self._near_misses(topic, said.event.id, seen)
+        decoded.check()
         kind, cause = outcome_of(reads)
-        updates = (update_of(read) for read in reads)
         return self._row(
             route, request, kind, cause,
             id=delivery_id, subscription=reads[0].subscription if len(reads) == 1 else None,
             now=now, body=request.body,
             trace=encode_json(trace) if trace else None,
             events=tuple(events),
-            updates=tuple(update for update in updates if update.says_something),
+            updates=updates_of(reads),
         )  # fmt: skip
 
     def _new_event(
@@ -161,18 +167,11 @@ class Receiver:
         found: Sequence[tuple[Job, Listening]],
         now: float,
     ) -> r.NewEvent:
-        jobs = {job.id: job for job, _ in found if job.options.enabled}
-        items = [
-            Item(
-                self._ids.new("run"),
-                int((now + job.options.delay.total_seconds()) * 1000),
-                job.options.priority,
-            )
-            for job in jobs.values()
-        ]
+        jobs = {job.id: job for job, _ in found if job.options.enabled}.values()
+        items = [Item(self._ids.new("run"), _due_at(job, now), job.options.priority) for job in jobs]
         runs = tuple(
             r.NewRun(item.run_id, job.id, item.due_at, statements, job.options.version)
-            for item, job, statements in zip(items, jobs.values(), self._engine.put(items), strict=True)
+            for item, job, statements in zip(items, jobs, self._engine.put(items), strict=True)
         )
         event = said.event
         at = None if event.at is None else int(event.at.timestamp() * 1000)
@@ -180,10 +179,10 @@ class Receiver:
             self._ids.new("evt"), event.id, event.name, at, said.text, said.context, runs, subscription.id
         )
 
-    def _near_misses(self, topic: Hashable, event: Event) -> list[dict[str, object]]:
-        missed = self._matching.near(topic, event.payload, limit=NEAR_MISSES)
+    def _near_misses(self, topic: Hashable, event: str, seen: object) -> list[dict[str, object]]:
+        missed = self._matching.near(topic, seen, limit=NEAR_MISSES)
         return [
-            {"event": event.id, "job": job.id, "trigger": listens.trigger.name, "why": str(why)}
+            {"event": event, "job": job.id, "trigger": listens.trigger.name, "why": str(why)}
             for (job, listens), why in missed
         ]
 
@@ -223,7 +222,9 @@ class Receiver:
         logger.warning("rejected a delivery at %s: %s (%s)", route.source.id, rejected.cause, rejected.detail)
         row = self._row(route, request, "rejected", rejected.cause, now=self._clock.now(), body=b"")
         self._store.note(
-            attrs.evolve(row, status=rejected.status, trace=encode_json([{"why": rejected.detail}]))
+            msgspec.structs.replace(
+                row, status=rejected.status, trace=encode_json([{"why": rejected.detail}])
+            )
         )
         return Response(rejected.status, rejected.cause.encode(), (("content-type", "text/plain"),))
 
@@ -247,13 +248,8 @@ class Receiver:
         )  # fmt: skip
 
 
-def _addressed(route: Route, request: Request) -> Sequence[r.Subscription]:
-    """Return the subscriptions that a delivery is for."""
-    subscriptions = [one for one in route.endpoint.subscriptions if one.state not in ("removed", "disabled")]
-    if route.source.account is None:
-        return subscriptions[:1]
-    accounts = {value.decode("utf-8", "replace") for value in route.source.account.values(request)}
-    return [one for one in subscriptions if one.account in accounts]
+def _due_at(job: Job, now: float) -> int:
+    return int((now + job.options.delay.total_seconds()) * 1000)
 
 
 def _loaded(new: r.NewDelivery, event: r.NewEvent, run: r.NewRun, text: bytes) -> r.LoadedRun:

@@ -23,8 +23,9 @@ from trigflow.core.ids import Ids
 from trigflow.core.payloads import encode_json
 from trigflow.core.plan import Identity, Known, Listed, Means, Step, Wanted, plan
 from trigflow.runtime import records as r
-from trigflow.runtime.boundary import Raised, attempt_async
+from trigflow.runtime.boundary import Raised, attempt, attempt_async
 from trigflow.runtime.clients import Clients
+from trigflow.runtime.discreet import Scrubber, knowing, log_failure, problem_of
 from trigflow.runtime.ports import Clock, Registry
 from trigflow.runtime.provider import Provider, new_secret
 from trigflow.runtime.routes import AnySource, Routes
@@ -170,7 +171,8 @@ class Reconciler:
         provider = await self._provider(endpoint, subscription, ())
         asked = await attempt_async(lambda: provider.listed(tokens))
         if isinstance(asked, Raised):
-            logger.warning("%s could not be asked what it has: %s", subscription.source, asked.failure)
+            told = problem_of(asked.error, self._discretion(endpoint, subscription.connection))
+            logger.warning("%s could not be asked what it has: %s", subscription.source, told)
             return None
         return asked.value
 
@@ -201,10 +203,19 @@ class Reconciler:
         ):
             return Applied(step, "another process is registering it now")
         try:
-            return await self._do(step, endpoint, subscription)
+            return await self._do_claimed(step)
         finally:
             await self._registry.release_subscription(subscription.id, self._owner)
             self._routes.forget(endpoint.token)
+
+    async def _do_claimed(self, step: Step) -> Applied:
+        """Do a step on the rows of now: between plan and claim another process may have done it."""
+        found = await self._find(step.identity)
+        if found is None:
+            return Applied(step, "its row is gone; run it again")
+        if step.action in ("create", "adopt") and found[1].data is not None:
+            return Applied(step)
+        return await self._do(step, *found)
 
     async def _find(self, identity: Identity) -> tuple[r.Endpoint, r.Subscription] | None:
         for endpoint in await self._registry.endpoints():
@@ -226,7 +237,11 @@ class Reconciler:
 
         called = await attempt_async(call)
         if isinstance(called, Raised):
-            error = str(called.failure)
+            scrub = self._discretion(endpoint, s.connection)
+            error = problem_of(called.error, scrub)
+            log_failure(
+                logger, "subscription %s (%s): %s", s.id, s.source, error, error=called.error, scrub=scrub
+            )
             await self._refused(s, called.error, error)
             await self._log(s, step, "refused", error, started)
             return Applied(step, error)
@@ -238,6 +253,15 @@ class Reconciler:
             await self._registered(s, step, called.value)
         await self._log(s, step, "done", "", started)
         return Applied(step)
+
+    def _discretion(self, endpoint: r.Endpoint, connection: str) -> Scrubber:
+        """Return what takes out of errors what a provider was called with: some quote a whole request."""
+        credentials = self._clients.credentials(connection)
+        keys = attempt(lambda: self._routes.keys_of(endpoint))
+        known = (
+            [] if isinstance(keys, Raised) else [key.secret.decode(errors="replace") for key in keys.value]
+        )
+        return knowing([*known, *(credentials.values() if credentials else ()), endpoint.token])
 
     async def _registered(self, s: r.Subscription, step: Step, registered: Registered[Any] | None) -> None:
         active = attrs.evolve(
@@ -261,7 +285,6 @@ class Reconciler:
         until = getattr(error, "until", None)
         if until is not None:
             next_at = max(next_at, int(until.timestamp() * 1000))
-        logger.error("subscription %s (%s): %s", s.id, s.source, cause, exc_info=error)
         state: r.SubscriptionState = "failing"
         if isinstance(error, Unauthorized):
             cause = f"{cause}; a person is needed"

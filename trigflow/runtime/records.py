@@ -1,7 +1,8 @@
 """What is stored, as values: one class per table, no behaviour.
 
 Times are unix milliseconds. JSON is kept as text (bytes). Names of columns and
-of attributes are the same words.
+of attributes are the same words. What is made for each event is a msgspec struct:
+one is made in a tenth of the time of a frozen attrs class.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 import attrs
+import msgspec
 
 from trigflow.core.runs import Final
 
@@ -22,8 +24,7 @@ Coverage = Literal["events", "all", "unknown"]
 # --- the engine's rows, executed by the store inside its own transaction
 
 
-@attrs.frozen
-class Enqueue:
+class Enqueue(msgspec.Struct, frozen=True):
     """Put a run into the queue; `owner` is the process that takes it at once, if any."""
 
     run_id: str
@@ -32,8 +33,7 @@ class Enqueue:
     owner: str | None = None
 
 
-@attrs.frozen
-class Dequeue:
+class Dequeue(msgspec.Struct, frozen=True):
     """Take a run out of the queue whoever has it."""
 
     run_id: str
@@ -42,8 +42,7 @@ class Dequeue:
 Statement: TypeAlias = Enqueue | Dequeue
 
 
-@attrs.frozen
-class Claim:
+class Claim(msgspec.Struct, frozen=True):
     """A process's hold on a run.
 
     fence: grows with every hand-over. starts: how often it was handed out since
@@ -61,8 +60,7 @@ class Claim:
 # --- intake
 
 
-@attrs.frozen
-class NewRun:
+class NewRun(msgspec.Struct, frozen=True):
     """A run to be stored, with the statements that hand it to the engine."""
 
     id: str
@@ -73,12 +71,12 @@ class NewRun:
     replay_of: str | None = None
 
 
-@attrs.frozen
-class NewEvent:
+class NewEvent(msgspec.Struct, frozen=True):
     """An event to be stored unless (subscription, event_id) is known.
 
     payload: None where it is the delivery's own body.
     subscription_id: None where it is the delivery's own.
+    sealed: the payload is encrypted.
     """
 
     id: str
@@ -89,10 +87,10 @@ class NewEvent:
     context: bytes | None
     runs: tuple[NewRun, ...]
     subscription_id: str | None = None
+    sealed: bool = False
 
 
-@attrs.frozen
-class Update:
+class Update(msgspec.Struct, frozen=True):
     """What a delivery says of a subscription itself.
 
     activates: it was verified, so a pending subscription works.
@@ -114,11 +112,11 @@ class Update:
         return self.activates or bool(self.fetches or self.cause) or self.metadata is not None
 
 
-@attrs.frozen
-class NewDelivery:
+class NewDelivery(msgspec.Struct, frozen=True):
     """A request and what it said, to be stored in one transaction.
 
     subscription_id: None where it is for none, or for several.
+    sealed: the body is encrypted.
     """
 
     id: str
@@ -134,10 +132,10 @@ class NewDelivery:
     trace: bytes | None = None
     events: tuple[NewEvent, ...] = ()
     updates: tuple[Update, ...] = ()
+    sealed: bool = False
 
 
-@attrs.frozen
-class Accepted:
+class Accepted(msgspec.Struct, frozen=True):
     """What became of a delivery: the numbers of its events that were known already."""
 
     outcome: DeliveryOutcome
@@ -147,8 +145,7 @@ class Accepted:
 # --- runs
 
 
-@attrs.frozen
-class KeptTask:
+class KeptTask(msgspec.Struct, frozen=True):
     """A task's kept result, or its last failed attempt and when it may be tried again."""
 
     key: str
@@ -161,8 +158,7 @@ class KeptTask:
     retry_at: int | None = None
 
 
-@attrs.frozen
-class LogLine:
+class LogLine(msgspec.Struct, frozen=True):
     """A line that a job wrote."""
 
     at: int
@@ -171,9 +167,8 @@ class LogLine:
     fields: bytes | None
 
 
-@attrs.frozen
-class LoadedRun:
-    """Everything that an attempt needs."""
+class LoadedRun(msgspec.Struct, frozen=True):
+    """Everything that an attempt needs; a sealed text is encrypted."""
 
     id: str
     job: str
@@ -188,10 +183,10 @@ class LoadedRun:
     delivery_id: str
     subscription_id: str
     tasks: tuple[KeptTask, ...] = ()
+    sealed: bool = False
 
 
-@attrs.frozen
-class Finish:
+class Finish(msgspec.Struct, frozen=True):
     """How a run ended."""
 
     state: Final
@@ -201,8 +196,7 @@ class Finish:
     attempts: int
 
 
-@attrs.frozen
-class Attempt:
+class Attempt(msgspec.Struct, frozen=True):
     """One try at a run that did not end it."""
 
     number: int

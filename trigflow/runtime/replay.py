@@ -111,10 +111,9 @@ async def kept_delivery(
             if s.id == row.subscription_id:
                 request = _request(row, body, public_url)
                 source = sources[s.source]
-                decoded = source.decode(request)
                 return delivery_of(
-                    source, request, id=row.id, received_at=row.received_at / 1000, text=decoded.text,
-                    payload=decoded.payload, params=s.params, data=s.data, metadata=s.metadata,
+                    source, request, source.decode(request), id=row.id,
+                    received_at=row.received_at / 1000, params=s.params, data=s.data, metadata=s.metadata,
                 )  # fmt: skip
     raise TrigflowError(f"the subscription of delivery {delivery_id} is gone")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import attrs
 import msgspec
 
+from trigflow.core.http import Request
 from trigflow.runtime import records as r
 from trigflow.runtime.ports import Clock, Registry
 from trigflow.runtime.vault import Vault
@@ -29,11 +31,20 @@ class Route:
     keys: tuple[Key, ...] = attrs.field(repr=False)
     facts: Mapping[str, str]
     loaded_at: float
+    subscriptions: tuple[r.Subscription, ...]
+    by_account: Mapping[str, Sequence[r.Subscription]]
 
     @property
     def pending(self) -> bool:
         """Tell whether the provider has not confirmed the endpoint yet."""
         return self.endpoint.state == "pending"
+
+    def addressed(self, request: Request) -> Sequence[r.Subscription]:
+        """Return the subscriptions that a delivery is for."""
+        if self.source.account is None:
+            return self.subscriptions[:1]
+        accounts = {value.decode("utf-8", "replace") for value in self.source.account.values(request)}
+        return [one for account in accounts for one in self.by_account.get(account, ())]
 
 
 class Routes:
@@ -57,6 +68,10 @@ class Routes:
             return None
         return await self._load(token)
 
+    def knows(self, token: str) -> bool:
+        """Tell whether an endpoint was found under this token before."""
+        return token in self._known
+
     def forget(self, token: str) -> None:
         """Read an endpoint anew on its next request: its row has changed."""
         self._known.pop(token, None)
@@ -73,7 +88,9 @@ class Routes:
             self._unknown[token] = now
             return None
         keys = self.keys_of(endpoint)
-        route = Route(endpoint, source, keys, _facts(endpoint, source, keys), now)
+        route = Route(
+            endpoint, source, keys, _facts(endpoint, source, keys), now, *_receiving(endpoint.subscriptions)
+        )
         self._known[token] = route
         return route
 
@@ -83,6 +100,18 @@ class Routes:
             Key(self._vault.open(key.sealed), None if key.valid_until is None else key.valid_until / 1000)
             for key in endpoint.keys
         )
+
+
+def _receiving(
+    subscriptions: Sequence[r.Subscription],
+) -> tuple[tuple[r.Subscription, ...], Mapping[str, Sequence[r.Subscription]]]:
+    """Return the subscriptions that take deliveries, and the same by account."""
+    receiving = tuple(one for one in subscriptions if one.state not in ("removed", "disabled"))
+    by_account: defaultdict[str, list[r.Subscription]] = defaultdict(list)
+    for one in receiving:
+        if one.account is not None:
+            by_account[one.account].append(one)
+    return receiving, dict(by_account)
 
 
 def _facts(endpoint: r.Endpoint, source: AnySource, keys: tuple[Key, ...]) -> Mapping[str, str]:

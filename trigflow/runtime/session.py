@@ -8,7 +8,7 @@ it is called again later, with the kept results.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
@@ -24,6 +24,7 @@ from trigflow.core.runs import Failure
 from trigflow.runtime import records as r
 from trigflow.runtime.ports import Clock, Runs
 
+NOTHING_KEPT: Mapping[str, r.KeptTask] = {}
 _parent: ContextVar[str] = ContextVar("trigflow_task", default="")
 
 
@@ -39,8 +40,7 @@ class TaskOptions:
     timeout: timedelta | None = None
 
 
-@attrs.frozen
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """A task that was begun."""
 
     path: str
@@ -50,8 +50,7 @@ class Step:
     options: TaskOptions
 
 
-@attrs.frozen
-class Memo:
+class Memo(msgspec.Struct, frozen=True):
     """A task that was done in an earlier attempt."""
 
     value: Any
@@ -74,10 +73,9 @@ class Session:
         self.lost: bool = False
         self.unavailable: StoreUnavailable | None = None
         self.scope: anyio.CancelScope = anyio.CancelScope()
-        self._kept = {task.key: task for task in tasks}
+        self._kept = {task.key: task for task in tasks} if tasks else NOTHING_KEPT
         self._runs, self._clock, self._chance = runs, clock, chance
-        self._used: set[str] = set()
-        self._in_flight: set[str] = set()
+        self._begun: dict[str, bool] = {}  # key paths, and whether they are in flight
         self._parked: dict[str, int] = {}
         self._lines: list[r.LogLine] = []
 
@@ -89,8 +87,10 @@ class Session:
             raise PayloadError(f"fields of the log line {message!r}", error.problem) from error
         self._lines.append(r.LogLine(self.now(), level, message, text))
 
-    def take_lines(self) -> list[r.LogLine]:
+    def take_lines(self) -> Sequence[r.LogLine]:
         """Return the lines that are not kept yet."""
+        if not self._lines:
+            return ()
         lines, self._lines = self._lines, []
         return lines
 
@@ -110,13 +110,12 @@ class Session:
         inside a task has its parent's path before its own.
         """
         path = f"{_parent.get()}/{key.replace('~', '~0').replace('/', '~1')}"
-        if path in self._used:
+        if path in self._begun:
             raise DuplicateTaskKey(key)
-        self._used.add(path)
         kept = self._kept.get(path)
+        self._begun[path] = kept is None or kept.state != "succeeded"
         if kept is not None and kept.state == "succeeded":
             return Memo(_structured(key, function, kept.result or b"null"))
-        self._in_flight.add(path)
         return Step(path, key, _attempt_after(kept), self.now(), options)
 
     def due(self, step: Step) -> int | None:
@@ -167,7 +166,7 @@ class Session:
 
     def leave(self, step: Step) -> None:
         """Forget a task that has ended, whatever way."""
-        self._in_flight.discard(step.path)
+        self._begun[step.path] = False
         self._parked.pop(step.path, None)
 
     def park(self, step: Step, until: int) -> None:
@@ -179,17 +178,16 @@ class Session:
         if not self._parked:
             return
         # A task that waits for a parked one inside it is not in flight.
-        busy = [path for path in self._in_flight if not any(_holds(path, parked) for parked in self._parked)]
-        if not busy:
+        in_flight = (path for path, is_in_flight in list(self._begun.items()) if is_in_flight)
+        busy = (path for path in in_flight if not any(_holds(path, parked) for parked in self._parked))
+        if next(busy, None) is None:
             self.suspended_until = min(self._parked.values())
             self.scope.cancel()
 
     async def _write(self, task: r.KeptTask) -> None:
-        # Shielded: what has happened is kept, whoever is being cancelled.
-        kept = False
+        # No shield: a write that was asked for is carried out, whoever is being cancelled.
         try:
-            with anyio.CancelScope(shield=True):
-                kept = await self._runs.keep_task(self.claim, task, self.take_lines())
+            kept = await self._runs.keep_task(self.claim, task, self.take_lines())
         except StoreUnavailable as error:
             # The job may catch what it likes: this attempt is over, and another one follows.
             self.unavailable = error

@@ -1,26 +1,80 @@
-"""From a verified request to its payload, and to the JSON text that is kept of it.
+"""From a verified request to the JSON text that is kept of it, decoded as far as somebody looks.
 
 A decoder raises DecodeError alone, and its text never holds content of the body.
 """
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Final, Protocol
 
 import attrs
 import msgspec
 
 from trigflow.core.errors import DecodeError
 from trigflow.core.http import Request
+from trigflow.core.views import View, view_of
 from trigflow.sources.parts import FORM, Form
 
+_UNREAD: Final = object()
+_whole: View = view_of(None)
+_nothing: View = view_of({})
 
-@attrs.frozen
+
 class Decoded:
-    """A payload and its JSON text; the very body of the request where that is the text."""
+    """The JSON text of a payload.
 
-    payload: object
-    text: bytes
+    text: the very body of the request where that is the text.
+    Nothing is decoded before it is asked for; each way of asking raises DecodeError
+    for a text that is not JSON.
+    """
+
+    __slots__ = ("_checked", "_payload", "_where", "text")
+
+    def __init__(self, text: bytes, where: str) -> None:
+        """Take a text; `where` names it in errors."""
+        self.text: bytes = text
+        self._where = where
+        self._payload: Any = _UNREAD
+        self._checked = False
+
+    @property
+    def payload(self) -> Any:
+        """The whole payload, decoded once."""
+        if self._payload is _UNREAD:
+            self._payload = self._read(_whole)
+        return self._payload
+
+    def is_payload(self, value: object) -> bool:
+        """Tell whether this is the object that `payload` has given."""
+        return value is self._payload
+
+    def seen(self, view: View) -> Any:
+        """Return as much of the payload as a view shows; the whole where it is decoded already."""
+        return self._read(view) if self._payload is _UNREAD else self._payload
+
+    def check(self) -> None:
+        """Return if the text is JSON."""
+        if not self._checked:
+            self._read(_nothing)
+
+    def _read(self, view: View) -> Any:
+        if not self.text:
+            raise DecodeError("empty-body", f"{self._where} is empty")
+        try:
+            if not self._checked and not self.text.isascii():
+                self.text.decode()  # a view passes over what it does not show
+            found = view(self.text)
+        except msgspec.DecodeError as error:
+            # What follows " - at" is a path into the body; msgspec masks keys today, we do not count on it.
+            raise DecodeError("bad-json", f"{self._where}: {str(error).partition(' - at')[0]}") from None
+        except UnicodeDecodeError:
+            raise DecodeError("bad-json", f"{self._where} is not UTF-8") from None
+        except (ValueError, RecursionError):
+            raise DecodeError(
+                "bad-json", f"{self._where} is nested too deeply or holds a number too long"
+            ) from None
+        self._checked = True
+        return found
 
 
 class Decoder(Protocol):
@@ -33,12 +87,12 @@ class Decoder(Protocol):
 
 def decode_json(request: Request) -> Decoded:
     """Read the body as JSON, whatever its content type says."""
-    return _parsed(request.body, "the body")
+    return Decoded(request.body, "the body")
 
 
 def no_body(request: Request) -> Decoded:
     """Read nothing: for requests that say all in their headers. Payload: None."""
-    return Decoded(None, b"null")
+    return Decoded(b"null", "nothing")
 
 
 @attrs.frozen
@@ -54,23 +108,9 @@ class JsonOrForm:
         found = Form(self.field).values(request)
         if len(found) != 1:
             raise DecodeError("bad-form", f"the form has {len(found)} fields {self.field!r} instead of one")
-        return _parsed(found[0], f"the form field {self.field!r}")
+        return Decoded(found[0], f"the form field {self.field!r}")
 
 
 def json_or_form(field: str = "payload") -> JsonOrForm:
     """Read JSON, or a form that holds JSON in one field (GitHub)."""
     return JsonOrForm(field)
-
-
-def _parsed(text: bytes, where: str) -> Decoded:
-    if not text:
-        raise DecodeError("empty-body", f"{where} is empty")
-    try:
-        return Decoded(msgspec.json.decode(text), text)
-    except msgspec.DecodeError as error:
-        # What follows " - at" is a path into the body; msgspec masks its keys today, we do not count on it.
-        raise DecodeError("bad-json", f"{where}: {str(error).partition(' - at')[0]}") from None
-    except UnicodeDecodeError:
-        raise DecodeError("bad-json", f"{where} is not UTF-8") from None
-    except (ValueError, RecursionError):
-        raise DecodeError("bad-json", f"{where} is nested too deeply or holds a number too long") from None

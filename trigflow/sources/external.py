@@ -15,6 +15,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any, Generic, Protocol, TypeGuard, TypeVar, cast
 
 import attrs
@@ -23,8 +24,9 @@ from trigflow.core.errors import SetupError
 from trigflow.core.events import Outcome
 from trigflow.core.http import Headers, Request, Response
 from trigflow.core.payloads import Kept, structure_into
-from trigflow.sources.decode import Decoder, decode_json
+from trigflow.sources.decode import Decoded, Decoder, decode_json
 from trigflow.sources.handshake import Handshake
+from trigflow.sources.once import takes_once
 from trigflow.sources.parts import Part
 from trigflow.sources.verify import Verifier
 
@@ -32,6 +34,7 @@ P = TypeVar("P")
 C = TypeVar("C")
 D = TypeVar("D")
 C_contra = TypeVar("C_contra", contravariant=True)
+KEPT_PARAMS = 1_000  # of subscriptions, for each source
 ACCEPTED = Response(200, b"ok", (("content-type", "text/plain"),))
 
 
@@ -131,9 +134,6 @@ class WebhookApi(Generic[P, C, D]):
 class Delivery(Generic[P, D]):
     """A verified delivery, as a handler or a job sees it.
 
-    payload: the decoded body. Give it to `Event` as it is where the event is the
-        whole body, so that it is stored once.
-    text: the JSON text of the payload.
     params, data: of the subscription that it came for; data is None before the
         first registration.
     metadata: what the handler last returned as `Metadata`.
@@ -142,11 +142,20 @@ class Delivery(Generic[P, D]):
     id: str
     request: Request
     received_at: datetime
-    payload: Any = attrs.field(repr=False)
-    text: bytes = attrs.field(repr=False)
+    decoded: Decoded = attrs.field(repr=False)
     params: P
     data: D | None
     metadata: Any = None
+
+    @property
+    def payload(self) -> Any:
+        """The decoded body; DecodeError where it is not JSON. An event that is all of it needs none."""
+        return self.decoded.payload
+
+    @property
+    def text(self) -> bytes:
+        """The JSON text of the payload."""
+        return self.decoded.text
 
     @property
     def headers(self) -> Headers:
@@ -219,6 +228,7 @@ class ExternalSource(Generic[P, C, D]):
         self.id = id
         self.params, self.client, self.data = params, client, data
         self.verify: Verifier = verify
+        self.once: bool = takes_once(verify)
         self.secret: Secret = secret
         self.version: int = version
         self.api: WebhookApi[P, C, D] | None = api
@@ -229,7 +239,8 @@ class ExternalSource(Generic[P, C, D]):
         self.instructions: str = instructions
         self._key = key
         self._facts = facts
-        self._params_from: Callable[[bytes], P] = structure_into(cast("Any", params))
+        # Every delivery asks for them, and a subscription's are always the same.
+        self._params_from: Callable[[bytes], P] = lru_cache(KEPT_PARAMS)(structure_into(cast("Any", params)))
         self._data_from: Callable[[bytes], D] = structure_into(cast("Any", data))
         self.register_hook: RegisterHook[P, C, D] | None = None
         self.unregister_hook: UnregisterHook[P, C, D] | None = None
@@ -307,11 +318,10 @@ def is_webhook(source: object) -> TypeGuard[ExternalSource[Any, Any, Any]]:
 def delivery_of(
     source: ExternalSource[P, C, D],
     request: Request,
+    decoded: Decoded,
     *,
     id: str,  # noqa: A002
     received_at: float,
-    text: bytes,
-    payload: object,
     params: bytes,
     data: bytes | None,
     metadata: bytes | None = None,
@@ -321,8 +331,7 @@ def delivery_of(
         id,
         request,
         datetime.fromtimestamp(received_at, UTC),
-        payload,
-        text,
+        decoded,
         source.load_params(params),
         source.load_data(data),
         None if metadata is None else Kept(metadata).decoded(),

@@ -35,6 +35,7 @@ import attrs
 
 from trigflow.core.errors import SetupError
 from trigflow.core.filters import Filter
+from trigflow.core.marked import read_marks
 from trigflow.core.triggers import Example, Specification, Trigger, When
 from trigflow.sources.credentials import ApiKey, Credentials
 from trigflow.sources.external import ExternalSource
@@ -141,6 +142,7 @@ def event(
     examples: Callable[[], Mapping[str, Example]] = dict,
     properties: Callable[[Any], Mapping[str, str]] | None = None,
     filter: Filter | None = None,  # noqa: A002 - the field's word
+    sensitive: Sequence[str] = (),
     icon: str = "",
 ) -> Callable[[Callable[Concatenate[I, A], ParamsT | When[ParamsT]]], EventMethod[I, A, T]]:
     """Declare an event specification on a method of an integration.
@@ -148,18 +150,20 @@ def event(
     name: as received. registers: as told to the provider, if different.
     The method's keywords are the params of a trigger; it returns the source's
     params, with `When` also a filter. Its docstring is title and description.
+    sensitive: fields of the payload that nobody may read but the job, such as
+        "customer.email"; written as `$path` in a filter, and * for every key.
     """
+    marked = read_marks(sensitive, where=f"event {name}")
 
     def declare(function: Callable[Concatenate[I, A], ParamsT | When[ParamsT]]) -> EventMethod[I, A, T]:
         title, _, description = (inspect.getdoc(function) or name).partition("\n")
         names = (
             (registers,) if isinstance(registers, str) else tuple((name,) if registers is None else registers)
         )
-        return EventMethod(
-            Specification(
-                name, source, payload, names, title, description.strip(), icon, filter, examples, properties
-            ),
-            function,
-        )
+        made = Specification(
+            name, source, payload, names, title, description.strip(), icon, filter,
+            examples, properties, marked,
+        )  # fmt: skip
+        return EventMethod(made, function)
 
     return declare

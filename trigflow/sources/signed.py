@@ -93,13 +93,21 @@ class Template:
 
 @attrs.frozen
 class Signed:
-    """A signature at one place over parts of the request."""
+    """A signature at one place over parts of the request.
+
+    once: what was signed is taken once while its time is near enough (trigflow.sources.once).
+    """
 
     scheme: Scheme
     at: Part
     over: Template
     rule: KeyRule
     stamp: Stamp | None = None
+    once: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.once and self.stamp is None:
+            raise SetupError("once=True needs timestamp=: without a time it would have to be kept for ever")
 
     @property
     def requires_key(self) -> bool:
@@ -138,7 +146,7 @@ class Signed:
     def describes(self) -> str:
         """Say in one line what is checked."""
         within = f", {self.stamp.at} within {self.stamp.tolerance}" if self.stamp else ""
-        return f"{self.scheme} over {self.over}, {self.at}{within}"
+        return f"{self.scheme} over {self.over}, {self.at}{within}{', once' if self.once else ''}"
 
 
 def refusal(scheme: Scheme, at: Part, given: Sequence[bytes]) -> VerificationError:

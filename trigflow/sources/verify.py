@@ -88,6 +88,7 @@ class HmacOf:
         timestamp: Part | None = None,
         tolerance: timedelta = TOLERANCE,
         unit: Unit = "s",
+        once: bool = False,
     ) -> Signed:
         """Verify an HMAC.
 
@@ -97,6 +98,8 @@ class HmacOf:
         prefix: stands before the signature, such as "sha256=".
         key_prefix: stripped from the secret before it is decoded, such as "whsec_".
         timestamp: where the time stands; it must be among what is signed to be worth anything.
+        once: take what was signed only once within the tolerance: for providers that give no id
+            of an event, or none that the signature covers (Mailgun).
         """
         return Signed(
             Mac(self.algorithm, prefix.encode(), encoding),
@@ -104,6 +107,7 @@ class HmacOf:
             _keyed(over),
             KeyRule(key, key_encoding, key_prefix),
             _stamp(timestamp, tolerance, unit),
+            once,
         )
 
 
@@ -145,10 +149,11 @@ def ed25519(
     timestamp: Part | None = None,
     tolerance: timedelta = TOLERANCE,
     unit: Unit = "s",
+    once: bool = False,
 ) -> Signed:
     """Verify an Ed25519 signature (Discord); keys are public keys, signing takes the private seed."""
     rule = KeyRule(key, key_encoding, fits=is_ed25519_key)
-    return Signed(Ed25519(encoding), _place(at), _keyed(over), rule, _stamp(timestamp, tolerance, unit))
+    return Signed(Ed25519(encoding), _place(at), _keyed(over), rule, _stamp(timestamp, tolerance, unit), once)
 
 
 def ecdsa_p256(
@@ -160,13 +165,16 @@ def ecdsa_p256(
     timestamp: Part | None = None,
     tolerance: timedelta = TOLERANCE,
     unit: Unit = "s",
+    once: bool = False,
 ) -> Signed:
     """Verify a DER signature on P-256 with SHA-256 (SendGrid).
 
     Keys are public keys, SPKI in base64; signing takes a private key, PKCS #8 in base64.
     """
     rule = KeyRule(key, "base64", fits=is_p256_key)
-    return Signed(EcdsaP256(encoding), _place(at), _keyed(over), rule, _stamp(timestamp, tolerance, unit))
+    return Signed(
+        EcdsaP256(encoding), _place(at), _keyed(over), rule, _stamp(timestamp, tolerance, unit), once
+    )
 
 
 def standard_webhooks(

@@ -64,6 +64,11 @@ class Conformance:
             for example in examples.values():
                 structure_into(specification.payload)(example.read())
 
+    def test_every_field_that_is_marked_sensitive_is_in_an_example(self) -> None:
+        """Look for the marked fields: a path that leads nowhere hides nothing."""
+        for _, specification in self.integration.specifications():
+            specification.check()
+
     def test_what_the_provider_signs_is_accepted_and_a_redelivery_is_a_duplicate(self) -> None:
         """Deliver an example twice under one id."""
 

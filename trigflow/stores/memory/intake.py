@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 import attrs
+import msgspec
 
 from trigflow.runtime import records as r
 from trigflow.runtime import views as v
@@ -26,11 +27,11 @@ class IntakeTables(Tables):
                 continue
             self._known.add((subscription, event.event_id))
             row = v.EventRow(event.id, event.event_id, event.name, event.at, subscription, delivery.id)
-            self._events[event.id] = Event(row, event.payload, event.context)
+            self._events[event.id] = Event(row, event.payload, event.context, event.sealed)
             self._add_runs(event.id, event.runs, delivery.received_at)
         all_known = bool(duplicates) and len(duplicates) == len(delivery.events)
         outcome: r.DeliveryOutcome = "duplicate" if all_known else delivery.outcome
-        self._deliveries[delivery.id] = attrs.evolve(delivery, outcome=outcome)
+        self._deliveries[delivery.id] = msgspec.structs.replace(delivery, outcome=outcome)
         for update in delivery.updates:
             self._update(delivery, update)
         accepted = r.Accepted(outcome, frozenset(duplicates))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from trigflow.runtime import records as r
 from trigflow.stores.memory.intake import IntakeTables
-from trigflow.stores.memory.tables import Queued, tasks_of
+from trigflow.stores.memory.tables import Event, Queued, tasks_of
 
 
 class RunTables(IntakeTables):
@@ -22,8 +22,11 @@ class RunTables(IntakeTables):
         return None if text is None else r.LoadedRun(
             run_id, run.new.job, run.created_at, run.new.replay_of, run.event, event.row.event_id,
             event.row.name, event.row.at, event.context, text, event.row.delivery_id,
-            event.row.subscription_id, tasks_of(run),
+            event.row.subscription_id, tasks_of(run), self._is_sealed(event),
         )  # fmt: skip
+
+    def _is_sealed(self, event: Event) -> bool:
+        return event.sealed if event.payload is not None else self._deliveries[event.row.delivery_id].sealed
 
     async def keep_task(self, claim: r.Claim, task: r.KeptTask, logs: Sequence[r.LogLine]) -> bool:
         """Keep a task's result or failed attempt."""
@@ -112,3 +115,7 @@ class RunTables(IntakeTables):
     async def next_due(self) -> int | None:
         """Tell when the next unclaimed run is due."""
         return min((queued.due_at for queued in self._queue.values() if queued.owner is None), default=None)
+
+    def glance(self) -> int | None:
+        """Return None: nobody else can write."""
+        return None

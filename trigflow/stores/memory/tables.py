@@ -45,6 +45,7 @@ class Event:
     row: v.EventRow
     payload: bytes | None
     context: bytes | None
+    sealed: bool
 
 
 class Tables:

@@ -8,9 +8,10 @@ from trigflow.runtime import records as r
 from trigflow.stores.sqlite.connection import Connection
 from trigflow.stores.sqlite.database import Database, pack
 
-_EVENT = "INSERT OR IGNORE INTO events VALUES(?,?,?,?,?,?,?,?)"
+_DEDUPE = "INSERT OR IGNORE INTO dedupe VALUES(?,?,?)"
+_EVENT = "INSERT INTO events VALUES(?,?,?,?,?,?,?,?,?)"
 _RUN = "INSERT INTO runs VALUES(?,?,?,?,?,?,NULL)"
-_DELIVERY = "INSERT INTO deliveries VALUES(?,?,?,?,?,?,?,?,?,?,?)"
+_DELIVERY = "INSERT INTO deliveries VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
 _ENQUEUE = "INSERT INTO queue VALUES(?,?,?,?,0,?,0,0,0)"
 _FETCH = "INSERT OR REPLACE INTO fetches VALUES(?,?,?,?)"
 
@@ -58,22 +59,18 @@ def _accept(connection: Connection, delivery: r.NewDelivery, body: bytes) -> r.A
 
 
 def _insert_event(connection: Connection, delivery: r.NewDelivery, event: r.NewEvent) -> bool:
+    subscription = event.subscription_id or delivery.subscription_id or ""
+    connection.execute(_DEDUPE, (subscription, event.event_id, delivery.received_at))
+    if connection.changes() == 0:
+        return False
     payload = None if event.payload is None else pack(event.payload)
     context = None if event.context is None else event.context.decode()
-    connection.execute(
-        _EVENT,
-        (
-            event.id,
-            event.subscription_id or delivery.subscription_id or "",
-            event.event_id,
-            event.name,
-            event.at,
-            delivery.id,
-            payload,
-            context,
-        ),
-    )
-    return connection.changes() == 1
+    row = (
+        event.id, subscription, event.event_id, event.name, event.at, delivery.id, payload, context,
+        event.sealed,
+    )  # fmt: skip
+    connection.execute(_EVENT, row)
+    return True
 
 
 def _insert_runs(connection: Connection, event: str, runs: Iterable[r.NewRun], at: int) -> None:
@@ -90,6 +87,7 @@ def _insert_delivery(
     row = (
         delivery.id, delivery.endpoint_id, delivery.subscription_id, delivery.received_at, outcome,
         delivery.cause, delivery.status, delivery.method, delivery.headers.decode(), body, trace,
+        delivery.sealed,
     )  # fmt: skip
     connection.execute(_DELIVERY, row)
 

@@ -19,7 +19,8 @@ _TASK = (
 )
 _LOAD = (
     "SELECT runs.id, runs.job, runs.created_at, runs.replay_of, events.id, events.event_id, events.name, "
-    "events.at, events.context, events.payload, deliveries.body, events.delivery_id, events.subscription_id "
+    "events.at, events.context, events.payload, deliveries.body, events.delivery_id, events.subscription_id, "
+    "CASE WHEN events.payload IS NULL THEN deliveries.sealed ELSE events.sealed END "
     "FROM runs JOIN events ON events.id = runs.event "
     "LEFT JOIN deliveries ON deliveries.id = events.delivery_id WHERE runs.id = ?"
 )
@@ -171,13 +172,17 @@ class QueueRows(Database):
         ((due,),) = await self.read(lambda connection: connection.execute(sql).fetchall())
         return None if due is None else int(due)
 
+    def glance(self) -> int | None:
+        """Return a number that changes when anybody commits."""
+        return self.version()
+
 
 def _load(connection: Connection, run_id: str) -> r.LoadedRun | None:
     rows = connection.execute(_LOAD, (run_id,)).fetchall()
     if not rows:
         return None
     (id_, job, created_at, replay_of, event_row, event_id, name, at, context, payload, body, delivery_id,
-     subscription_id) = rows[0]  # fmt: skip
+     subscription_id, sealed) = rows[0]  # fmt: skip
     packed = payload if payload is not None else body
     if packed is None:
         return None
@@ -185,6 +190,7 @@ def _load(connection: Connection, run_id: str) -> r.LoadedRun | None:
     return r.LoadedRun(
         id_, job, created_at, replay_of, event_row, event_id, name, at,
         None if context is None else context.encode(), unpack(packed), delivery_id, subscription_id, tasks,
+        bool(sealed),
     )  # fmt: skip
 
 

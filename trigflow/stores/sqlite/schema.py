@@ -58,14 +58,16 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE deliveries(
         id TEXT NOT NULL UNIQUE, endpoint_id TEXT NOT NULL, subscription_id TEXT,
         received_at INTEGER NOT NULL, outcome TEXT NOT NULL, cause TEXT NOT NULL, status INTEGER NOT NULL,
-        method TEXT NOT NULL, headers TEXT NOT NULL, body BLOB, trace TEXT
+        method TEXT NOT NULL, headers TEXT NOT NULL, body BLOB, trace TEXT, sealed INTEGER NOT NULL
     ) STRICT;
-    CREATE TABLE events(
-        id TEXT NOT NULL, subscription_id TEXT NOT NULL, event_id TEXT NOT NULL, name TEXT NOT NULL,
-        at INTEGER, delivery_id TEXT NOT NULL, payload BLOB, context TEXT,
+    CREATE TABLE dedupe(
+        subscription_id TEXT NOT NULL, event_id TEXT NOT NULL, at INTEGER NOT NULL,
         PRIMARY KEY(subscription_id, event_id)
-    ) STRICT;
-    CREATE UNIQUE INDEX events_id ON events(id);
+    ) STRICT, WITHOUT ROWID;
+    CREATE TABLE events(
+        id TEXT PRIMARY KEY, subscription_id TEXT NOT NULL, event_id TEXT NOT NULL, name TEXT NOT NULL,
+        at INTEGER, delivery_id TEXT NOT NULL, payload BLOB, context TEXT, sealed INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
     CREATE INDEX events_delivery ON events(delivery_id);
     CREATE TABLE fetches(
         subscription_id TEXT NOT NULL, scope TEXT NOT NULL, delivery_id TEXT NOT NULL,

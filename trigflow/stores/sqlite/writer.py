@@ -32,7 +32,7 @@ from typing import Any, Generic, TypeAlias, TypeVar
 import anyio
 import apsw
 
-from trigflow.core.errors import StoreUnavailable, StoreUnusable
+from trigflow.core.errors import StoreStopped, StoreUnavailable, StoreUnusable
 from trigflow.runtime.loops import Caller, Waiter, caller_of_this_loop, waiters_of_this_loop
 from trigflow.stores.sqlite.connection import BUSY_MS, Connection
 
@@ -73,6 +73,8 @@ class Writer:
         self._caller: Caller = caller_of_this_loop()
         self._waiter = waiters_of_this_loop()
         self._jobs: SimpleQueue[_Job | None] = SimpleQueue()
+        self._then: Callable[[BaseException | None], object] | None = None  # whom the thread will tell
+        self._ended = False
         self._thread = threading.Thread(target=self._serve, name="trigflow-writer", daemon=True)
         self._thread.start()
 
@@ -86,7 +88,7 @@ class Writer:
         ready = self._waiter()
         ticket = _Ticket(work, ready, then)
         self._put(ticket)
-        await ready.wait()
+        await ready
         if ticket.error is not None:
             raise ticket.error
         result: T = ticket.result
@@ -186,9 +188,32 @@ class Writer:
     # --- in the thread
 
     def _hand_over(self, call: Callable[[], object], then: Callable[[BaseException | None], object]) -> None:
-        self._jobs.put((call, then))
+        self._then = then
+        if self._ended:
+            self._caller(self._abandoned)
+        else:
+            self._jobs.put((call, then))
+
+    def _told(self, then: Callable[[BaseException | None], object], error: BaseException | None) -> None:
+        self._then = None
+        then(error)
+
+    def _abandoned(self) -> None:
+        """Refuse what the thread had in hand: a fault has ended it, and nothing can be committed any more."""
+        then, self._then = self._then, None
+        if then is not None:
+            self._roll_back()
+            then(StoreStopped("the store's writer has ended; start the process anew"))
 
     def _serve(self) -> None:
+        try:
+            self._serve_jobs()
+        finally:
+            self._ended = True  # before `_abandoned`: what is handed over until then is abandoned by it
+            with suppress(RuntimeError):
+                self._caller(self._abandoned)
+
+    def _serve_jobs(self) -> None:
         while (job := self._jobs.get()) is not None:
             call, then = job
             told: BaseException | None = None
@@ -197,7 +222,7 @@ class Writer:
             except BaseException as error:  # noqa: BLE001 - the boundary: the error goes to whoever asked
                 told = translated(error)
             with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                self._caller(partial(then, told))
+                self._caller(partial(self._told, then, told))
 
     def _commit(self) -> None:
         try:
@@ -236,6 +261,8 @@ def translated(error: BaseException) -> BaseException:
             )
         case apsw.BusyError() | apsw.LockedError():
             return StoreUnavailable("the store is locked by another process; stop it, or try again")
+        case apsw.ConnectionClosedError():
+            return StoreStopped("the connection to the store is closed; start the process anew")
         case apsw.IOError():
             return StoreUnavailable(f"the store's disk failed: {error}")
         case apsw.CorruptError() | apsw.NotADBError():

@@ -1,0 +1,57 @@
+"""Where the keys come from that secrets are sealed with."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from trigflow.core.settings import Settings
+from trigflow.runtime.vault import Vault
+
+logger: logging.Logger = logging.getLogger("trigflow")
+
+
+def secret_keys(settings: Settings, *, in_memory: bool) -> Sequence[str]:
+    """Return the ring; without one, a key is made beside the store, readable by its owner alone."""
+    if settings.secret_keys:
+        return settings.secret_keys
+    if in_memory:
+        return [Vault.new_key()]
+    path = Path(f"{settings.store}.key")
+    if not path.exists():
+        _make(path)
+    return [path.read_text().strip()]
+
+
+def _make(path: Path) -> None:
+    """Write a key whole or not at all: another process that starts now must read the same one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    with open(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:  # noqa: PTH123 - mode
+        file.write(Vault.new_key())
+        file.flush()
+        os.fsync(file.fileno())  # what was sealed with it would be lost with it
+    try:
+        with suppress(FileExistsError):
+            _move(draft, path)
+            logger.info(
+                "made a secret key beside the store: %s (set TRIGFLOW_SECRET_KEY to keep it elsewhere)", path
+            )
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def _move(draft: Path, path: Path) -> None:
+    """Give a file its name; FileExistsError where another process was first."""
+    try:
+        path.hardlink_to(draft)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without links
+        if path.exists():
+            raise FileExistsError(path) from None
+        draft.rename(path)
