@@ -186,3 +186,11 @@ def secrets(session: nox.Session) -> None:
         session, "python", "-m", "pytest", "-p", "tests.redaction.plugin",
         "--ignore=tests/examples", "--ignore=tests/packaging",
     )  # fmt: skip
+
+
+@nox.session(default=False)
+def processes(session: nox.Session) -> None:
+    """Several real processes on one store, some of which are killed: `nox -s processes -- --rounds 20`."""
+    install_wheel(session, *group("test"))
+    with session.chdir(copy_beside(session)):
+        session.run("python", "tests/processes/campaign.py", *session.posargs)

@@ -114,7 +114,7 @@ CONTENDERS: tuple[Contender, ...] = (
         packages=("dbos", "fastapi", "psycopg"),
     ),
     Contender(
-        "DBOS + SQLite", "dbos_app", "SQLite, as DBOS sets it", "the same on a SQLite file",
+        "DBOS + SQLite", "dbos_app", "SQLite, as DBOS sets it", "as DBOS + PostgreSQL, on a SQLite file",
         Sqlite(f"SELECT count(*) FROM {_DBOS}"), env={"DBURL": "sqlite:///{database}"},
         packages=("dbos", "fastapi"),
     ),
@@ -132,11 +132,11 @@ CONTENDERS: tuple[Contender, ...] = (
         Sqlite("SELECT count(*) FROM events"),
     ),
     Contender(
-        JOB, "trigflow_app", FULL, "the same, and a run with one kept task and a kept result", _FINISHED,
-        env={"JOB": "1"},
+        JOB, "trigflow_app", FULL, "defaults, but rate_limit=0; a run with one kept task and a kept result",
+        _FINISHED, env={"JOB": "1"},
     ),
     Contender(
-        MOUNTED, "trigflow_fastapi", FULL, "the same, by app.mount as in docs/mounting.md", _FINISHED,
-        env={"JOB": "1"}, packages=("fastapi",),
+        MOUNTED, "trigflow_fastapi", FULL, "as the job with one task, by app.mount as in docs/mounting.md",
+        _FINISHED, env={"JOB": "1"}, packages=("fastapi",),
     ),
 )  # fmt: skip

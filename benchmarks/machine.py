@@ -49,7 +49,7 @@ def versions() -> dict[str, str]:
 def file_system(folder: Path) -> str:
     """Return the type of the file system that a folder is on."""
     told = subprocess.run(
-        ["stat", "-f", "-c", "%T", str(folder)], capture_output=True, text=True, check=False
+        ["findmnt", "-n", "-o", "FSTYPE", "-T", str(folder)], capture_output=True, text=True, check=False
     )
     return told.stdout.strip() or "unknown file system"
 

@@ -12,7 +12,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from benchmarks.names import NOTHING
 
@@ -73,7 +73,9 @@ def draw_soak(soak: Found, folder: Path, *, kinds: Sequence[str] = ("svg",), nam
         if len(names) > 1:
             axis.legend(frameon=False)
         axis.set_title(title)
-        axis.set_ylim(bottom=0)
+        highest = max(one[key] for one in samples for key in names)
+        axis.set_ylim(0, highest * 1.15 or 1)
+        axis.xaxis.set_major_locator(MaxNLocator(5))
         axis.grid(visible=True)
         axis.xaxis.set_major_formatter(FuncFormatter(_thousands))
     for axis in axes[-1]:

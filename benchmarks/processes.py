@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -54,11 +55,14 @@ def start(
     env: Mapping[str, str],
     user: str | None = None,
 ) -> Started:
-    """Start a command on one core; its output goes to a file in `folder`."""
+    """Start a command on one core; its output goes to a file in `folder`.
+
+    It is told to end when this process does, in whichever way that may be.
+    """
     output = folder / f"{name}.log"
     with output.open("ab") as file:
         process = subprocess.Popen(
-            ["taskset", "-c", str(core), *command],
+            ["setpriv", "--pdeathsig", "TERM", "taskset", "-c", str(core), *command],
             env={**os.environ, **env},
             cwd=Path(__file__).parents[1],
             stdout=file,
@@ -66,6 +70,15 @@ def start(
             user=user,
         )
     return Started(name, process, output)
+
+
+def end_when_told() -> None:
+    """Let SIGTERM end this program as Ctrl-C does: with everything stopped that it started."""
+
+    def leave(*_: object) -> None:
+        raise SystemExit(143)
+
+    signal.signal(signal.SIGTERM, leave)
 
 
 def free_port() -> int:

@@ -55,8 +55,8 @@ def _head(run: Found) -> str:
     machine, settings = run["machine"], run["settings"]
     text = (
         f"{run['when']}: {machine['cores']} cores of {machine['processor']}, {machine['system']}, "
-        f"{machine['file_system']}, Python {machine['python']}; medians of {settings['rounds']} rounds "
-        f"of {settings['seconds']} s."
+        f"{machine['file_system']}, Python {machine['python']}; rounds: {settings['rounds']}, "
+        f"each of {settings['seconds']} s; medians."
     )
     if settings["rounds"] < ENOUGH_ROUNDS or settings["seconds"] < ENOUGH_SECONDS:
         text += (

@@ -31,7 +31,7 @@ import psutil
 from benchmarks import machine, micro, services
 from benchmarks.contenders import CONTENDERS, Contender
 from benchmarks.goals import judge
-from benchmarks.processes import DidNotStart
+from benchmarks.processes import DidNotStart, end_when_told
 from benchmarks.report import RESULTS, write
 from benchmarks.running import Cores, Dishonest, Figures, measure
 
@@ -46,6 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 1
     psutil.Process().cpu_affinity([CORES.load])
+    end_when_told()
     chosen, skipped = _chosen(said.only)
     try:
         results: dict[str, Any] = {
@@ -91,7 +92,7 @@ def _is_part(said: argparse.Namespace) -> bool:
 
 def unfit(folder: Path) -> str | None:
     """Say why nothing can be measured here, if that is so."""
-    for program in ("wrk", "taskset"):
+    for program in ("wrk", "taskset", "setpriv", "findmnt"):
         if shutil.which(program) is None:
             return f"{program} is not installed (apt-get install wrk util-linux)"
     if (os.cpu_count() or 1) < 2:

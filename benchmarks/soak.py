@@ -29,7 +29,7 @@ from benchmarks import flatness, machine
 from benchmarks.contenders import CONTENDERS
 from benchmarks.load import send
 from benchmarks.names import JOB
-from benchmarks.processes import cpu_seconds, memory
+from benchmarks.processes import cpu_seconds, end_when_told, memory
 from benchmarks.report import RESULTS, write
 from benchmarks.run import unfit
 from benchmarks.running import Cores, Running, start_in
@@ -86,6 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(problem, file=sys.stderr)
         return 1
     psutil.Process().cpu_affinity([CORES.load])
+    end_when_told()
     kept = Kept(said.folder)
     done = _go_on(kept, said)
     results = _results(kept, said, done)

@@ -42,6 +42,7 @@ from trigflow.runtime.receive import UNAVAILABLE, Matching, Receiver, events_by_
 from trigflow.runtime.reconcile import Reconciler
 from trigflow.runtime.replay import Replayer, kept_delivery
 from trigflow.runtime.routes import AnySource, Routes
+from trigflow.runtime.sealed import Marks, Sealer
 from trigflow.runtime.supervise import Part, State, Supervision
 from trigflow.runtime.vault import Vault
 from trigflow.runtime.watch import StoreWatch
@@ -126,20 +127,23 @@ class Opened:
         self.routes: Routes = Routes(self.sources, self.store, self.vault, self.clock)
         await stack.enter_async_context(self.clients)
         self.engine: EmbeddedEngine = EmbeddedEngine(self.store, self.clock, owner=owner, loops=self._loops)
+        self.sealer: Sealer = Sealer(self.vault, Marks.of_app(self.jobs, self.integrations.values()))
         executor = Executor(
-            self.jobs, self.store, self.clock, self, chance=self._chance, threads=self.settings.threads
-        )
+            self.jobs, self.store, self.clock, self, chance=self._chance, threads=self.settings.threads,
+            sealer=self.sealer, secrets=self.clients.secrets,
+        )  # fmt: skip
         self.matching: Matching = events_by_topic(self.jobs, identity_of)
         self.receiver: Receiver = Receiver(
             self.routes, self.matching, self.store, self.store, self.engine,
             executor.handover if self._executes else _Nobody(),
-            self.vault, self.clock, self.ids,
+            self.vault, self.sealer, self.clock, self.ids,
         )  # fmt: skip
         self.replayer: Replayer = Replayer(
             self.store,
             self.routes,
             self.receiver,
             self.matching,
+            self.sealer,
             self.engine,
             self.clock,
             self.ids,
@@ -296,7 +300,7 @@ class Opened:
 
     async def delivery(self, run: r.LoadedRun) -> object:
         """Return the delivery that brought a run's event."""
-        return await kept_delivery(self.store, self.sources, run.delivery_id, self.public_url)
+        return await kept_delivery(self.store, self.sources, self.sealer, run.delivery_id, self.public_url)
 
     # --- what people ask for
 

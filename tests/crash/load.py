@@ -15,6 +15,7 @@ import os
 import random
 import sys
 import time
+from itertools import count
 from pathlib import Path
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -32,8 +33,8 @@ answers = os.open(FOLDER / "answers", os.O_APPEND | os.O_CREAT | os.O_WRONLY, 0o
 over = asyncio.Event()
 acknowledged: list[Sent] = []
 unanswered: list[Sent] = []
-numbers = iter(range(1_000_000_000))
-tags = iter(range(1_000_000_000))
+numbers = count()
+tags = count(int(sys.argv[3]) * 1_000_000)  # of all senders to one store
 
 
 def next_event() -> Sent:

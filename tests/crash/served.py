@@ -8,6 +8,7 @@ count what really happened.
 CRASH_CLAIM: seconds until a process that gives no sign counts as dead.
 CRASH_STORE: path of the store, if it is not in the folder.
 CRASH_PAGES: how many pages the store may have (a full disk).
+CRASH_DRAIN: seconds that running jobs get to end when the process is asked to stop.
 CRASH_HOLD: seconds that the task of a `slow` job takes.
 """
 
@@ -129,6 +130,8 @@ class Served:
             await self._app(scope, receive, self._telling(send))
         elif scope["path"] == "/left":
             await self._left(send)
+        elif scope["path"] == "/runs":
+            await self._runs(send)
         elif scope["path"] == "/pages":
             await self._limit(int(scope["query_string"]))
             await self._say(send, "done")
@@ -164,6 +167,16 @@ class Served:
         left = [(run.id, run.job, run.state) for run in runs if run.state not in FINAL]
         await self._say(send, left)
 
+    async def _runs(self, send: Send) -> None:
+        store = self._app.opened.store
+        found = [await store.run(run.id) for run in await store.runs(limit=1_000_000)]
+        runs = [
+            {"id": one.row.id, "ended_at": one.row.ended_at, "result": (one.result or b"").decode()}
+            for one in found
+            if one is not None
+        ]
+        await self._say(send, runs)
+
     async def _say(self, send: Send, value: object) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": json.dumps(value).encode()})
@@ -184,6 +197,9 @@ def main() -> None:
         assert hasattr(embedded, "CLAIM_LASTS")
         assert hasattr(embedded, "BEAT")
         embedded.CLAIM_LASTS, embedded.BEAT = float(claim), float(claim) / 4
+    if drain := os.environ.get("CRASH_DRAIN"):
+        assert hasattr(embedded, "DRAIN")
+        embedded.DRAIN = float(drain)
     fast = sys.argv[3] == "uvloop"
     uvicorn.run(
         served,

@@ -130,13 +130,19 @@ def missing(answers: Sequence[Answer], kept: Kept) -> list[str]:
     return [f"request {one.tag} ({one.kind} {one.id}) was answered {one.status} and is lost" for one in lost]
 
 
-def problems(answers: Sequence[Answer], effects: Sequence[Effect], kept: Kept) -> list[str]:
-    """Name everything that is not as it must be in a store where all has come to rest."""
+def problems(
+    answers: Sequence[Answer], effects: Sequence[Effect], kept: Kept, *, repeats: bool = False
+) -> list[str]:
+    """Name everything that is not as it must be in a store where all has come to rest.
+
+    repeats: one process may do a task again: it could not keep what came of it.
+    """
     return [
         *missing(answers, kept),
         *_wrong_answers(answers),
         *_wrong_runs(answers, kept),
         *(problem for detail in kept.details.values() for problem in _wrong_run(detail)),
+        *([] if repeats else _done_again(effects)),
         *_wrong_effects(effects, kept),
         *_stuck(kept),
     ]
@@ -189,11 +195,14 @@ def _wrong_run(detail: v.RunDetail) -> Iterator[str]:
         yield f"{name} has the failed attempts {[attempt.number for attempt in detail.attempts]}"
 
 
-def _wrong_effects(effects: Sequence[Effect], kept: Kept) -> Iterator[str]:
-    last: dict[tuple[str, str], str] = {}
+def _done_again(effects: Sequence[Effect]) -> Iterator[str]:
     for (run, key, life), times in Counter((one.run, one.key, one.life) for one in effects).items():
         if times > 1:  # a task may be repeated by another process only, after this one was killed
             yield f"task {key} of {run} did its work {times} times in one process ({life})"
+
+
+def _wrong_effects(effects: Sequence[Effect], kept: Kept) -> Iterator[str]:
+    last: dict[tuple[str, str], str] = {}
     for effect in effects:
         last[effect.run, effect.key] = effect.said
     for detail in kept.details.values():

@@ -483,3 +483,84 @@ async def test_what_was_claimed_while_the_engine_ended_is_executed_when_it_serve
     async with serving(engine, floor.handle):
         await floor.turn(1)
     assert floor.order == ["r1"]
+
+
+async def test_what_could_not_be_given_back_when_the_engine_ended_is_executed_when_it_serves_again() -> None:
+    class Down(MemoryStore):
+        async def leave(self, owner: str) -> None:
+            raise StoreUnavailable("full")
+
+    floor = Floor(Down(store_id="x"))
+    engine = floor.engine("a")
+    stuck = anyio.Event()
+
+    async def never(claim: r.Claim) -> Done:
+        await stuck.wait()
+        return Done()
+
+    async with serving(engine, never, limit=1):
+        await floor.put(engine, ("r1", 0, 0), ("r2", 0, 0))
+        await settle()
+        stuck.set()
+    async with serving(engine, floor.handle):
+        await floor.turn(CLAIM_LASTS + BEAT + 1)
+    assert sorted(floor.order) == ["r1", "r2"]
+
+
+async def test_a_fault_in_poll_or_beat_ends_no_running_job() -> None:
+    class Faulty(MemoryStore):
+        faulty = False
+
+        async def next_due(self) -> int | None:
+            if self.faulty:
+                raise KeyError("poll")
+            return await super().next_due()
+
+        async def beat(self, owner: str, *, now: int) -> None:
+            if self.faulty:
+                raise KeyError("beat")
+            await super().beat(owner, now=now)
+
+    store = Faulty(store_id="x")
+    floor = Floor(store)
+    engine = floor.engine("a")
+    go = anyio.Event()
+
+    async def slow(claim: r.Claim) -> Done:
+        await go.wait()
+        return await floor.handle(claim)
+
+    async with serving(engine, slow):
+        await floor.put(engine, ("r1", 0, 0))
+        await settle()
+        store.faulty = True
+        await floor.turn(3 * BEAT)
+        assert engine.alive
+        store.faulty = False
+        await floor.put(engine, ("r2", 5, 0))
+        await floor.turn(60)
+        go.set()
+        await floor.turn(1)
+    assert sorted(floor.order) == ["r1", "r2"]
+
+
+async def test_a_run_that_was_taken_over_is_stopped_without_writing_anything() -> None:
+    floor = Floor()
+    ended: list[str] = []
+
+    async def never(claim: r.Claim) -> Done:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append(claim.run_id)
+        return Done()
+
+    engine = floor.engine("a")
+    async with serving(engine, never):
+        await floor.put(engine, ("r1", 0, 0))
+        await floor.turn(POLL)
+        assert ended == []
+        (claim,) = await floor.store.take("b", now=floor.now, limit=1, alive_since=floor.now + 1)
+        await floor.turn(3 * POLL)
+        assert ended == ["r1"]
+    assert await floor.store.holds(claim)

@@ -22,7 +22,7 @@ class Choices:
     def number(self, most: int) -> int:
         """Return 0 to `most`, both included."""
         size = 1 if most < 256 else 2 if most < 65536 else 4
-        return int.from_bytes(self.bytes(size), "little") % (most + 1)
+        return int.from_bytes(self.take(size), "little") % (most + 1)
 
     def chance(self, one_in: int) -> bool:
         """Be true once in so many; false when the bytes have run out."""
@@ -31,15 +31,15 @@ class Choices:
     def pick(self, these: Sequence[T]) -> T:
         return these[self.number(len(these) - 1)]
 
-    def bytes(self, most: int) -> bytes:
+    def take(self, most: int) -> bytes:
         """Return the next bytes, fewer at the end."""
         found = self._bytes[self._at : self._at + most]
         self._at += most
         return found
 
-    def some_bytes(self, most: int) -> bytes:
+    def some(self, most: int) -> bytes:
         """Return up to `most` bytes."""
-        return self.bytes(self.number(most))
+        return self.take(self.number(most))
 
     @property
     def empty(self) -> bool:

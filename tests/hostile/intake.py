@@ -16,13 +16,15 @@ from tests.hostile.sent import Sent
 from tests.hostile.tampering import sent_by
 from tests.hostile.zoo import KEY, KINDS, Heard, endpoints, zoo
 from trigflow import App
+from trigflow.sources.once import takes_once
+from trigflow.web.asgi import Message
 
-Message = dict[str, Any]
 NAMES = tuple(KINDS)
 FRESH_AFTER = 20_000  # inputs until the app is opened anew: its store keeps what arrived
 ELSEWHERE = (
     "/", "", "/healthz", "/healthz/", "/readyz", "/probe/", "/probe/abc", "/probe/\udc80\ud800", "/e/",
-    "/e//",    "/probe/" + "n" * 70_000, "/e/other/token", "//", "/\x00", "/../../etc/passwd", "/%2e%2e", "/\u00e4",
+    "/e//", "/probe/" + "n" * 70_000, "/e/other/token", "//", "/\x00", "/../../etc/passwd", "/%2e%2e",
+    "/\u00e4",
 )  # fmt: skip
 
 
@@ -105,8 +107,8 @@ class Intake:
 
     # --- one input
 
-    def feed(self, given: bytes) -> None:
-        """Do what the bytes say; raises Broken where something does not hold."""
+    def feed(self, given: bytes) -> str:
+        """Do what the bytes say and tell the status; raises Broken where something does not hold."""
         if self.closed or self._fed >= FRESH_AFTER:
             self.close()
             self.open()
@@ -114,7 +116,7 @@ class Intake:
         self._fed += 1
         choices = Choices(given)
         name = choices.pick(NAMES)
-        sent, pristine = sent_by(KINDS[name], choices, self.paths[name], self.now)
+        sent, pristine = sent_by(name, choices, self.paths[name], self.now)
         asked = _asked(sent, choices)
         self._heard.calls.clear()
         self._ears.heard.clear()
@@ -127,6 +129,19 @@ class Intake:
         room = self.app.opened.room
         if room.requests or room.bytes:
             raise Broken(f"room is not given back: {room.requests} requests, {room.bytes} bytes")
+        if self._heard.calls and status == 200 and choices.chance(4):
+            self._replay(name, asked)
+            return "replayed"
+        return f"{status} handled" if self._heard.calls else str(status)
+
+    def _replay(self, name: str, asked: Asked) -> None:
+        """Send what was taken once more: it is taken again without a complaint, or not handled at all."""
+        self._heard.calls.clear()
+        status, _, _ = self._loop.run_until_complete(self._call(asked))
+        if status != 200:
+            raise Broken(f"{name}: a redelivery is answered {status}")
+        if self._heard.calls and takes_once(KINDS[name].verify):
+            raise Broken(f"{name}: a replay was handled")
 
     async def _call(self, asked: Asked) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         messages, sent = list(asked.messages), list[Message]()

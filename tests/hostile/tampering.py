@@ -8,7 +8,7 @@ import attrs
 
 from tests.hostile.choices import Choices
 from tests.hostile.sent import Sent
-from tests.hostile.zoo import KEY, Kind
+from tests.hostile.zoo import KEY, KINDS, Kind
 
 LARGE = 64 * 1024
 METHODS = ("POST", "GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "post", "")
@@ -78,6 +78,38 @@ QUERIES: Sequence[bytes] = (
 )  # fmt: skip
 
 
+# What providers ask to see whether an endpoint is ours: method, query, a header, body.
+ASKED: dict[str, tuple[str, bytes, tuple[bytes, bytes], bytes]] = {
+    "hub": ("HEAD", b"", (b"a", b"b"), b""),
+    "slack": ("POST", b"", (b"a", b"b"), b'{"challenge":"abc"}'),
+    "hubspot": ("OPTIONS", b"", (b"webhook-request-origin", b"sender.example.com"), b""),
+    "graph": ("POST", b"validationToken=abc%20def", (b"a", b"b"), b""),
+    "websub": (
+        "GET", b"hub.mode=subscribe&hub.challenge=ab&hub.topic=https://example.com/feed&hub.lease_seconds=60",
+        (b"a", b"b"), b"",
+    ),
+    "rotating": (
+        "GET", b"hub.mode=subscribe&hub.challenge=ab&hub.verify_token=not-a-secret-but-private",
+        (b"a", b"b"), b"",
+    ),
+    "zoom": (
+        "POST", b"", (b"a", b"b"), b'{"event":"endpoint.url_validation","payload":{"plainToken":"abc"}}',
+    ),
+    "x": ("GET", b"crc_token=abc", (b"a", b"b"), b""),
+    "asana": ("POST", b"", (b"x-hook-secret", KEY), b""),
+    "notion": ("POST", b"", (b"a", b"b"), b'{"verification_token":"%s"}' % KEY),
+}  # fmt: skip
+
+
+def asked_by(name: str, choices: Choices, path: str, now: float) -> Sent:
+    """Make a handshake as the provider would, signed or not, or one that was changed."""
+    method, query, field, body = ASKED[name]
+    sent = Sent(method, path, query, (field,), body)
+    if choices.chance(2):
+        sent = KINDS[name].sign(sent, KEY, now)
+    return _tampered(sent, choices) if choices.chance(2) else sent
+
+
 def body_of(choices: Choices) -> bytes:
     """Make a body: good, bad, or any bytes."""
     kind = choices.number(3)
@@ -86,8 +118,8 @@ def body_of(choices: Choices) -> bytes:
     if kind == 1:
         return choices.pick(BAD)
     if kind == 2:
-        return b'{"id":"' + choices.some_bytes(40) + b'","more":' + choices.some_bytes(200) + b"}"
-    return choices.some_bytes(400)
+        return b'{"id":"' + choices.some(40) + b'","more":' + choices.some(200) + b"}"
+    return choices.some(400)
 
 
 def changed(text: bytes, choices: Choices) -> bytes:
@@ -99,7 +131,7 @@ def changed(text: bytes, choices: Choices) -> bytes:
     if how == 1:
         return text[:at]
     if how == 2:
-        return text[:at] + choices.some_bytes(8) + text[at:]
+        return text[:at] + choices.some(8) + text[at:]
     if how == 3:
         return text + text
     return text.swapcase()
@@ -116,7 +148,7 @@ def _header_changed(sent: Sent, choices: Choices) -> Sent:
 
 
 def _header_added(sent: Sent, choices: Choices) -> Sent:
-    field = (choices.pick(NAMES), choices.pick(VALUES) if choices.chance(2) else choices.some_bytes(60))
+    field = (choices.pick(NAMES), choices.pick(VALUES) if choices.chance(2) else choices.some(60))
     before = choices.chance(2)
     return attrs.evolve(sent, headers=(field, *sent.headers) if before else (*sent.headers, field))
 
@@ -143,7 +175,7 @@ def _method(sent: Sent, choices: Choices) -> Sent:
 
 
 def _query(sent: Sent, choices: Choices) -> Sent:
-    more = choices.pick(QUERIES) if choices.chance(2) else choices.some_bytes(60)
+    more = choices.pick(QUERIES) if choices.chance(2) else choices.some(60)
     return attrs.evolve(sent, query=sent.query + b"&" * bool(sent.query) + more)
 
 
@@ -158,8 +190,11 @@ TAMPERINGS: Sequence[Callable[[Sent, Choices], Sent]] = (
 )  # fmt: skip
 
 
-def sent_by(kind: Kind, choices: Choices, path: str, now: float) -> tuple[Sent, bool]:
+def sent_by(name: str, choices: Choices, path: str, now: float) -> tuple[Sent, bool]:
     """Make a request; tell whether it is as the provider would send it, or changed, stale or invented."""
+    kind: Kind = KINDS[name]
+    if name in ASKED and choices.chance(3):
+        return asked_by(name, choices, path, now), False
     sent = Sent(path=path, body=body_of(choices), query=choices.pick(QUERIES) if choices.chance(4) else b"")
     if choices.chance(3):
         sent = sent.with_headers(content_type=choices.pick(("application/json", "text/plain", "\u00e4")))

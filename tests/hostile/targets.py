@@ -13,7 +13,7 @@ from tests.hostile.broken import Broken
 from tests.hostile.choices import Choices
 from tests.hostile.intake import NAMES, Intake
 from tests.hostile.sent import Sent
-from tests.hostile.tampering import QUERIES, body_of, sent_by
+from tests.hostile.tampering import ASKED, QUERIES, asked_by, body_of, sent_by
 from tests.hostile.zoo import KEY, KINDS
 from trigflow.core.errors import DecodeError, Rejected, VerificationError
 from trigflow.core.http import Headers, Request
@@ -36,8 +36,8 @@ CAUSES = {
 class Target(Protocol):
     """One thing to fuzz."""
 
-    def feed(self, given: bytes) -> None:
-        """Do what the bytes say; raise where something does not hold."""
+    def feed(self, given: bytes) -> str:
+        """Do what the bytes say and tell in a word what came of it; raise where something does not hold."""
         ...
 
     def rest(self) -> None:
@@ -48,11 +48,11 @@ class Target(Protocol):
 class Plain:
     """A target without anything to open."""
 
-    def __init__(self, call: Callable[[Choices], None]) -> None:
+    def __init__(self, call: Callable[[Choices], str]) -> None:
         self._call = call
 
-    def feed(self, given: bytes) -> None:
-        self._call(Choices(given))
+    def feed(self, given: bytes) -> str:
+        return self._call(Choices(given))
 
     def rest(self) -> None:
         """Nothing is open."""
@@ -63,11 +63,11 @@ def request_of(sent: Sent) -> Request:
     return Request(sent.method, sent.url, Headers(sent.headers), sent.body, query_text)
 
 
-def verifiers(choices: Choices) -> None:
+def verifiers(choices: Choices) -> str:
     """A verifier accepts what is genuine and refuses all else, with a cause that is known."""
     name = choices.pick(NAMES)
     kind = KINDS[name]
-    sent, _ = sent_by(kind, choices, PATH, NOW)
+    sent, _ = sent_by(name, choices, PATH, NOW)
     request = request_of(sent)
     keys = [] if choices.chance(20) else [Key(b"older", NOW - 1), Key(KEY)]
     try:
@@ -77,21 +77,22 @@ def verifiers(choices: Choices) -> None:
             raise Broken(f"{name}: cause {error.cause}") from error
         if KEY.decode() in error.detail:
             raise Broken(f"{name}: the secret is in the error") from error
-        return
+        return error.cause
     if not kind.genuine(sent, KEY, NOW):
         raise Broken(f"{name} accepted what is not genuine")
     if [mark.digest for mark in marks_of(kind.verify, request)] != [
         mark.digest for mark in marks_of(kind.verify, request_of(sent))
     ]:
         raise Broken(f"{name}: two marks of one message")
+    return "accepted"
 
 
 DECODERS: tuple[Decoder, ...] = (decode_json, json_or_form("payload"), no_body)
 FORM_TYPE = b"application/x-www-form-urlencoded"
-VIEWS = tuple(view_of(shape) for shape in (None, {}))
+VIEWS = (view_of(None), view_of({}))
 
 
-def decoders(choices: Choices) -> None:
+def decoders(choices: Choices) -> str:
     """A decoder gives what any JSON parser gives, or DecodeError; however little of it is looked at."""
     content_type = choices.pick((b"application/json", FORM_TYPE, b"\xff", FORM_TYPE + b"; charset=utf-8"))
     request = Request("POST", "u", Headers([(b"content-type", content_type)]), body_of(choices))
@@ -103,12 +104,13 @@ def decoders(choices: Choices) -> None:
         # A glance checks the grammar of numbers, not whether they can be kept.
         if glanced is None and "out of range" not in whole.detail:
             raise Broken(f"checked, but can't be read: {whole.detail}")
-        return
+        return whole.cause
     if isinstance(glanced, DecodeError) or isinstance(seen, DecodeError):
         raise Broken("refused at a glance, but can be read")
     text = decoder(request).text
     if not _alike(whole, stdlib_json.loads(text.decode())):
         raise Broken("decoded to something else than JSON says")
+    return "decoded"
 
 
 def _outcome(call: Callable[[], Any]) -> Any:
@@ -132,11 +134,14 @@ def _alike(ours: Any, theirs: Any) -> bool:
 SAFE_TEXT = re.compile(rb"[ -~]{0,1024}")
 
 
-def handshakes(choices: Choices) -> None:
+def handshakes(choices: Choices) -> str:
     """A handshake is answered harmlessly, or refused; a secret is only taken while pending."""
     name = choices.pick(NAMES)
     kind = KINDS[name]
-    sent, _ = sent_by(kind, choices, PATH, NOW)
+    if name in ASKED:
+        sent = asked_by(name, choices, PATH, NOW)
+    else:
+        sent, _ = sent_by(name, choices, PATH, NOW)
     request = request_of(sent)
     keys = [Key(KEY)] if choices.chance(2) else []
     pending = choices.chance(2)
@@ -145,9 +150,9 @@ def handshakes(choices: Choices) -> None:
     except Rejected as error:
         if error.cause != "bad-handshake" or not 400 <= error.status < 500:
             raise Broken(f"{name}: refused with {error.cause} {error.status}") from error
-        return
+        return "refused"
     if hello is None:
-        return
+        return "none"
     told = dict(hello.response.headers)
     if hello.response.body and "x-content-type-options" not in told:
         raise Broken(f"{name}: a browser may take the answer for something else")
@@ -157,6 +162,7 @@ def handshakes(choices: Choices) -> None:
         raise Broken(f"{name}: an answered header holds what it must not")
     if hello.capture is not None and hello.capture.secret is not None and (keys or not pending):
         raise Broken(f"{name}: a secret was taken again")
+    return "answered" if hello.capture is None else "captured"
 
 
 PARTS: tuple[Part, ...] = (
@@ -167,9 +173,9 @@ PARTS: tuple[Part, ...] = (
 )  # fmt: skip
 
 
-def parts(choices: Choices) -> None:
+def parts(choices: Choices) -> str:
     """A part reads bytes, and never raises; content types are read whatever they are."""
-    sent, _ = sent_by(KINDS[choices.pick(NAMES)], choices, PATH, NOW)
+    sent, _ = sent_by(choices.pick(NAMES), choices, PATH, NOW)
     if choices.chance(3):
         sent = sent.with_headers(content_type=FORM_TYPE)
     request = request_of(sent)
@@ -177,15 +183,16 @@ def parts(choices: Choices) -> None:
         found = part.values(request)
         if not all(isinstance(value, bytes) for value in found):
             raise Broken(f"{part} read something else than bytes")
+    return "read"
 
 
-TARGETS: dict[str, tuple[Callable[[], Target], float]] = {  # and the share of the inputs that each gets
-    "intake": (Intake, 0.35),
-    "verifiers": (lambda: Plain(verifiers), 0.2),
-    "decoders": (lambda: Plain(decoders), 0.1),
-    "handshakes": (lambda: Plain(handshakes), 0.15),
-    "parts": (lambda: Plain(parts), 0.05),
-    "filters": (lambda: Plain(filters), 0.15),
+TARGETS: dict[str, Callable[[], Target]] = {
+    "intake": Intake,
+    "verifiers": lambda: Plain(verifiers),
+    "decoders": lambda: Plain(decoders),
+    "handshakes": lambda: Plain(handshakes),
+    "parts": lambda: Plain(parts),
+    "filters": lambda: Plain(filters),
 }
 
 

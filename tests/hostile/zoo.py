@@ -218,8 +218,10 @@ def zoo(heard: Heard, **settings: Any) -> App:
     """Build an app that listens to every kind of source."""
     return App(
         [_job(name, kind, heard) for name, kind in KINDS.items()],
-        store="memory:", registration="manual", clock=VirtualClock(), chance=lambda: 0.0, rate_limit=0,
-        url="https://hooks.example.com", **settings,
+        **{
+            "store": "memory:", "registration": "manual", "clock": VirtualClock(), "chance": lambda: 0.0,
+            "rate_limit": 0, "url": "https://hooks.example.com", **settings,
+        },
     )  # fmt: skip
 
 

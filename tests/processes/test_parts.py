@@ -173,6 +173,9 @@ async def test_an_engine_that_does_not_come_back_turns_health_red_and_deliveries
         await until(lambda: state(app, "engine") == "failed")
         assert (await probe(app, "/healthz"))[0] == 503
         assert (await probe(app, "/readyz"))[0] == 503
+        assert await deliver(app) == 503  # at an endpoint that nobody has asked for yet
+        (found,) = await app.opened.store.endpoints()
+        assert await app.opened.routes.find(found.token) is not None
         assert await deliver(app) == 503
         assert await app.opened.store.deliveries(limit=1) == []
         faults(app).clear()

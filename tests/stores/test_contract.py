@@ -210,12 +210,12 @@ class Stores(RuleBasedStateMachine):
             if run.open and run.owner not in (None, owner) and self.beats.get(run.owner or "", -1) < since
         }  # fmt: skip
         due = sorted(
-            (run.due_at, name)
+            (-run.priority, run.due_at, name)
             for name, run in self.runs.items()
             if run.open and run.owner is None and run.due_at <= self.now
         )
         room = max(0, limit - len(orphans))
-        expected = orphans | {name for _, name in due[:room]}
+        expected = orphans | {name for *_, name in due[:room]}
         assert {claim.run_id for claim in taken} == expected
         places = [(-self.runs[claim.run_id].priority, self.runs[claim.run_id].due_at) for claim in taken]
         assert places == sorted(places)

@@ -25,7 +25,7 @@ class Story:
     """A delivery with everything that it led to; runs are by event row."""
 
     row: v.DeliveryRow
-    body: bytes
+    body: bytes | None
     events: Sequence[v.EventRow]
     runs: Mapping[str, Sequence[v.RunRow]]
 

@@ -9,7 +9,9 @@ go on in the next process after their last kept task.
 
 from __future__ import annotations
 
+import gc
 import os
+import socket
 import sys
 import threading
 from collections.abc import Callable
@@ -22,6 +24,7 @@ from trigflow.cli.screen import warn
 from trigflow.core.errors import SetupError
 
 STUCK = 1  # exit code
+YOUNG = 20_000  # objects more than at the last look until the cycle collector looks again
 
 
 class Stoppable(uvicorn.Server):
@@ -32,6 +35,11 @@ class Stoppable(uvicorn.Server):
         super().__init__(config)
         self._app, self._linger, self._within = app, linger, within
         self._asked = False
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Open the app and listen."""
+        await super().startup(sockets)
+        _spare_the_collector()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Hear a signal."""
@@ -48,6 +56,17 @@ class Stoppable(uvicorn.Server):
             _later(self._linger, lambda: super(Stoppable, self).handle_exit(sig, None))
         else:
             super().handle_exit(sig, frame)
+
+
+def _spare_the_collector() -> None:
+    """Keep Python's cycle collector from walking, again and again, over what is there for good.
+
+    It took a tenth of the time of an event: at every 700 objects more than before it looks at what is
+    in flight, and every now and then at all modules and classes.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(YOUNG, 20, 20)
 
 
 def _end(told: str, code: int) -> None:

@@ -17,6 +17,7 @@ import attrs
 
 from trigflow.core.errors import PayloadError, SetupError
 from trigflow.core.filters import Filter, Matcher, all_of, compile_filter
+from trigflow.core.marked import NOTHING, Marked
 from trigflow.core.payloads import Structure, decode_json_text, structure_into
 from trigflow.core.retry import NEVER, Retry
 from trigflow.core.runs import Run
@@ -147,6 +148,18 @@ class Job:
     def name(self) -> str:
         """What people call it."""
         return self.options.name or _name(self.function)
+
+    def marked(self, event: str) -> Marked:
+        """Return the marked fields of an event that it listens to."""
+        return self._marked.get(event, NOTHING)
+
+    @cached_property
+    def _marked(self) -> Mapping[str, Marked]:
+        found: dict[str, Marked] = {}
+        for listens in self.listens:
+            specification = listens.trigger.specification
+            found[specification.name] = found.get(specification.name, NOTHING) | specification.marked
+        return found
 
     @cached_property
     def is_async(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
@@ -46,6 +46,11 @@ class Clients:
         integration = self._integrations.get(connection)
         given = self._given.get(connection)
         return given or (None if integration is None else integration.credentials(self._environ))
+
+    def secrets(self) -> Sequence[str]:
+        """Return the values of all credentials that there are: what no message may hold."""
+        found = (self.credentials(connection) for connection in self._integrations)
+        return [value for credentials in found if credentials is not None for value in credentials.values()]
 
     def missing(self, connection: str) -> str:
         """Say what a connection without credentials needs."""

@@ -11,23 +11,32 @@ from __future__ import annotations
 
 import logging
 from collections import OrderedDict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 import anyio
 import msgspec
 
-from trigflow.core.errors import PayloadError, RunError, RunTimeout, StoreUnavailable, TrigflowError
+from trigflow.core.errors import (
+    PayloadError,
+    RunError,
+    RunTimeout,
+    StoreUnavailable,
+    StoreUnusable,
+    TrigflowError,
+)
 from trigflow.core.events import Event
 from trigflow.core.jobs import Job, Parameter
 from trigflow.core.payloads import decode_json_text, encode_json, structure_into
-from trigflow.core.runs import Failure, Final, Run
+from trigflow.core.runs import Final, Run
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, Returned, attempt_async
+from trigflow.runtime.discreet import Discretion, log_failure
 from trigflow.runtime.io import IO, SyncIO
 from trigflow.runtime.loops import is_being_cancelled
 from trigflow.runtime.ports import Again, Clock, Done, Runs
+from trigflow.runtime.sealed import Sealer
 from trigflow.runtime.session import Session, Suspended
 
 logger: logging.Logger = logging.getLogger("trigflow.runs")
@@ -72,11 +81,6 @@ class _Ended(msgspec.Struct, frozen=True):
     result: bytes | None = None
     error: Exception | None = None
 
-    @property
-    def problem(self) -> str:
-        """What went wrong, for people; empty where nothing did."""
-        return "" if self.error is None else str(Failure.of(self.error))
-
 
 class Executor:
     """Executes claimed runs; its `handle` is what an engine serves."""
@@ -90,10 +94,15 @@ class Executor:
         *,
         chance: Callable[[], float],
         threads: int,
+        sealer: Sealer | None = None,
+        secrets: Callable[[], Iterable[str]] = tuple,
     ) -> None:
-        """Take the jobs by id; `threads` plain jobs may run at a time."""
+        """Take the jobs by id; `threads` plain jobs may run at a time.
+
+        sealer: opens sealed payloads. secrets: what no failure may tell.
+        """
         self._jobs, self._runs, self._clock, self._around = jobs, runs, clock, around
-        self._chance = chance
+        self._chance, self._sealer, self._secrets = chance, sealer, secrets
         self._limiter = anyio.CapacityLimiter(threads)
         self.handover: Handover = Handover()
 
@@ -124,17 +133,33 @@ class Executor:
         job = self._jobs.get(loaded.job)
         if job is None:
             return await self._again(claim, None, [], UNKNOWN_JOB_WAIT)
-        session = Session(claim, loaded.tasks, self._runs, self._clock, self._chance)
+        opened = self._opened(loaded)
+        if opened is None:
+            return await self._again(claim, None, [], UNKNOWN_JOB_WAIT)
+        loaded = opened
+        about = Discretion(job.marked(loaded.event_name), loaded.text, self._secrets)
+        session = Session(claim, loaded.tasks, self._runs, self._clock, self._chance, about)
         run = _run_of(loaded, job, claim)
         if claim.starts > MOST_STARTS:
             return await self._give_up(claim, job, run, session)
         return await self._attempt(claim, loaded, job, session, run)
 
+    def _opened(self, loaded: r.LoadedRun) -> r.LoadedRun | None:
+        """Return a run with its payload as it arrived; None where no key of the ring fits."""
+        if not loaded.sealed or self._sealer is None:
+            return loaded
+        try:
+            return msgspec.structs.replace(loaded, text=self._sealer.open(loaded.text), sealed=False)
+        except StoreUnusable as error:
+            # Another process, or a later deploy, may have the key: nothing is lost.
+            logger.error("run %s waits: %s", loaded.id, error)  # noqa: TRY400 - whole in one line
+            return None
+
     async def _give_up(self, claim: r.Claim, job: Job, run: Run, session: Session) -> Done:
         error = TrigflowError(f"given up: {claim.starts - 1} processes ended while they ran it")
         ended = _Ended("failed", error=error)
         # Kept first: a hook that ends the process, too, must not start it all over.
-        done = await self._finish(claim, ended, [])
+        done = await self._finish(claim, ended, [], session.about)
         await self._tell(job, run, ended, session)
         return done
 
@@ -151,11 +176,11 @@ class Executor:
             wait = timedelta(milliseconds=max(0, session.suspended_until - self._ms()))
             return await self._again(claim, None, session.take_lines(), wait)
         wait_for = self._retry_in(job, run, ended)
-        if wait_for is not None:
-            tried = r.Attempt(run.attempt, started_at, self._ms(), ended.problem)
+        if wait_for is not None and ended.error is not None:
+            tried = r.Attempt(run.attempt, started_at, self._ms(), session.about.problem(ended.error))
             return await self._again(claim, tried, session.take_lines(), wait_for)
         await self._tell(job, run, ended, session)
-        return await self._finish(claim, ended, session.take_lines())
+        return await self._finish(claim, ended, session.take_lines(), session.about)
 
     def _retry_in(self, job: Job, run: Run, ended: _Ended) -> timedelta | None:
         if ended.error is None or isinstance(ended.error, PayloadError):
@@ -186,7 +211,7 @@ class Executor:
 
     async def _answer(self, session: Session, loaded: r.LoadedRun, job: Job, run: Run) -> _Ended:
         """Do what is foreign: structure, `where`, clients, the job; raises what they raise."""
-        payload = self._structure(loaded, job)
+        payload = self._structure(loaded, job, session.about)
         where = job.options.where
         if where is not None and not where(payload):
             return _Ended("skipped")
@@ -195,8 +220,14 @@ class Executor:
         # A job in a thread that was unwound returned nothing of its own.
         return _Ended("succeeded", None if session.stopping else encode_json(returned))
 
-    def _structure(self, loaded: r.LoadedRun, job: Job) -> Any:
-        return structure_into(job.payload_annotation)(loaded.text)
+    def _structure(self, loaded: r.LoadedRun, job: Job, about: Discretion) -> Any:
+        try:
+            return structure_into(job.payload_annotation)(loaded.text)
+        except PayloadError as error:
+            refused = about.refusal(error)
+            if refused is error:
+                raise
+        raise refused  # out here: the one that it stands for is not its context
 
     async def _arguments(
         self, session: Session, loaded: r.LoadedRun, job: Job, run: Run, payload: object
@@ -247,12 +278,19 @@ class Executor:
             return
         told = await attempt_async(lambda: _maybe_await(hook, run))
         if isinstance(told, Raised):
-            session.log(f"the hook for {ended.state} raised {told.failure}", "error", {})
+            problem = session.about.problem(told.error)
+            session.log(f"the hook for {ended.state} raised {problem}", "error", {})
 
-    async def _finish(self, claim: r.Claim, ended: _Ended, logs: Sequence[r.LogLine]) -> Done:
+    async def _finish(
+        self, claim: r.Claim, ended: _Ended, logs: Sequence[r.LogLine], about: Discretion | None = None
+    ) -> Done:
+        problem = None
         if ended.error is not None:
-            logger.error("run %s failed: %s", claim.run_id, ended.problem, exc_info=ended.error)
-        problem = ended.problem or None
+            about = about or Discretion(secrets=self._secrets)
+            problem = about.problem(ended.error)
+            log_failure(
+                logger, "run %s failed: %s", claim.run_id, problem, error=ended.error, scrub=about.scrub
+            )
         finish = r.Finish(ended.state, ended.result, problem, self._ms(), claim.attempts + 1)
         # No shield: whoever cancels now is the engine, and a write that was asked for is carried out.
         await self._runs.finish(claim, finish, logs)

@@ -11,8 +11,10 @@ from trigflow.core.errors import DecodeError
 from trigflow.core.events import WHOLE, Event, Fetch, Ignored, Metadata, Outcome, Respond, Signal
 from trigflow.core.http import Request, Response
 from trigflow.core.payloads import encode_json
+from trigflow.core.redact import hidden_values
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt
+from trigflow.runtime.discreet import knowing, log_failure, place_of, problem_of
 from trigflow.runtime.routes import Route
 from trigflow.sources.decode import Decoded
 from trigflow.sources.external import delivery_of
@@ -40,7 +42,7 @@ class Read(msgspec.Struct, frozen=True):
     outcomes: Sequence[Outcome] = ()
     events: Sequence[Said] = ()
     metadata: bytes | None = None
-    raised: Raised | None = None
+    problem: str = ""  # what the handler raised, as it may be told
 
 
 def call_handler(
@@ -50,9 +52,13 @@ def call_handler(
     subscription: r.Subscription,
     delivery_id: str,
     now: float,
+    *,
+    is_private: bool,
 ) -> Read:
     """Call a source's handler for one subscription, and check and encode what it returns.
 
+    is_private: some events of the source have marked fields, so that nothing that it
+        raises may be told.
     Raises DecodeError where the handler looked into a body that can't be read.
     """
     source = route.source
@@ -69,9 +75,19 @@ def call_handler(
     if isinstance(called, Raised):
         if isinstance(called.error, DecodeError):
             raise called.error
-        logger.error("the handler of %s raised", source.id, exc_info=called.error)
-        return Read(subscription, raised=called)
+        return Read(subscription, problem=_told(route, request, called.error, is_private=is_private))
     return called.value
+
+
+def _told(route: Route, request: Request, error: Exception, *, is_private: bool) -> str:
+    """Log what a handler raised, and return it as it may be told."""
+    if is_private:
+        logger.error("the handler of %s raised %s", route.source.id, place_of(error))
+        return place_of(error)
+    keys = [key.secret.decode(errors="replace") for key in route.keys]
+    scrub = knowing([*hidden_values(request.headers.raw), *keys])
+    log_failure(logger, "the handler of %s raised", route.source.id, error=error, scrub=scrub)
+    return problem_of(error, scrub)
 
 
 def _read(subscription: r.Subscription, outcomes: Sequence[Outcome], decoded: Decoded, body: bytes) -> Read:
@@ -101,8 +117,8 @@ def outcome_of(reads: Sequence[Read]) -> tuple[r.DeliveryOutcome, str]:
     """Say what became of a delivery, and why."""
     because = ""
     for read in reads:
-        if read.raised is not None:
-            return "failed", f"handler: {read.raised.failure}"
+        if read.problem:
+            return "failed", f"handler: {read.problem}"
     for read in reads:
         for outcome in read.outcomes:
             if isinstance(outcome, _STARTING):

@@ -51,7 +51,7 @@ class Intake(Protocol):
         ...
 
     async def replay(self, event_row: str, run: r.NewRun, *, at: int) -> bool:
-        """Start a run for a kept event; False where the event is not there."""
+        """Start a run for a kept event; False where it, or its payload, is no longer kept."""
         ...
 
 
@@ -183,8 +183,8 @@ class Log(Protocol):
         """Return deliveries, newest first."""
         ...
 
-    async def delivery(self, delivery_id: str) -> tuple[v.DeliveryRow, bytes] | None:
-        """Return a delivery and its body."""
+    async def delivery(self, delivery_id: str) -> tuple[v.DeliveryRow, bytes | None] | None:
+        """Return a delivery and its body; that is None where it is no longer kept."""
         ...
 
     async def events(self, delivery_id: str) -> Sequence[v.EventRow]:
@@ -206,7 +206,27 @@ class Log(Protocol):
         ...
 
 
-class Store(Intake, Runs, Queue, Registry, Log, Protocol):
+class Retention(Protocol):
+    """Where what is old is found and removed.
+
+    Rows are old where they are from before a moment (unix milliseconds), and so are the ends
+    of all runs that need them. A run that has not ended keeps itself and its delivery.
+    """
+
+    async def find_old(self, kind: r.Kind, *, before: int, after: str, limit: int) -> r.Old:
+        """Look at up to `limit` rows, from the one named by an earlier look on, empty for the first."""
+        ...
+
+    async def remove_old(self, kind: r.Kind, names: Sequence[tuple[str, ...]], *, before: int) -> int:
+        """Remove, in one transaction, which of these are still old; return how many were."""
+        ...
+
+    async def claim_chore(self, chore: str, owner: str, *, now: int, until: int) -> bool:
+        """Take what one process at a time must do; False where another has it."""
+        ...
+
+
+class Store(Intake, Runs, Queue, Registry, Log, Retention, Protocol):
     """Where all is kept."""
 
     @property

@@ -21,6 +21,7 @@ from trigflow.core.errors import Rejected, StoreError, VerificationError
 from trigflow.core.http import Request, Response
 from trigflow.core.ids import Ids
 from trigflow.core.jobs import Job, Listening
+from trigflow.core.marked import NOTHING, Marked
 from trigflow.core.matching import Index
 from trigflow.core.payloads import encode_json
 from trigflow.core.redact import redacted_headers
@@ -28,10 +29,13 @@ from trigflow.runtime import records as r
 from trigflow.runtime.execute import Handover
 from trigflow.runtime.outcomes import Read, Said, answer_of, call_handler, outcome_of, updates_of
 from trigflow.runtime.ports import Clock, Engine, Intake, Item, Registry
+from trigflow.runtime.replays import Replays, Standing
 from trigflow.runtime.routes import Route, Routes
+from trigflow.runtime.sealed import Sealer
 from trigflow.runtime.vault import Vault
 from trigflow.sources.decode import Decoded
 from trigflow.sources.handshake import Answer, Capture, answer
+from trigflow.sources.once import marks_of
 
 logger: logging.Logger = logging.getLogger("trigflow.deliveries")
 NOT_FOUND = Response(404, b"no such endpoint", (("content-type", "text/plain"),))
@@ -62,18 +66,15 @@ class Receiver:
         engine: Engine,
         handover: Handover,
         vault: Vault,
+        sealer: Sealer,
         clock: Clock,
         ids: Ids,
     ) -> None:
         """Work with the parts of one open app."""
         self._routes, self._matching, self._store, self._registry = routes, matching, store, registry
-        self._engine, self._handover, self._vault, self._clock, self._ids = (
-            engine,
-            handover,
-            vault,
-            clock,
-            ids,
-        )
+        self._engine, self._handover, self._vault, self._sealer = engine, handover, vault, sealer
+        self._clock, self._ids = clock, ids
+        self._replays = Replays()
 
     async def receive(self, token: str, request: Request) -> Response:
         """Answer one request at an endpoint."""
@@ -103,9 +104,32 @@ class Receiver:
         if hello is not None:
             return await self._shake_hands(route, request, hello, now)
         source.verify.verify(request, route.keys, now=now)
+        if source.once:
+            return await self._take_once(route, request, now)
+        return await self._take(route, request, now)
+
+    async def _take_once(self, route: Route, request: Request, now: float) -> Response:
+        """Take a signed message unless it was taken before; it is remembered once it is kept."""
+        endpoint, marks = route.endpoint.id, marks_of(route.source.verify, request)
+        standing = self._replays.claim(endpoint, marks, now=now)
+        if standing is Standing.KEPT:
+            self._store.note(self._row(route, request, "duplicate", "replayed", now=now, body=b""))
+            return route.source.answer
+        if standing is Standing.CLAIMED:
+            return UNAVAILABLE
+        try:
+            response = await self._take(route, request, now)
+        except BaseException:  # nothing was kept: the provider's next try must pass
+            self._replays.release(endpoint, marks)
+            raise
+        self._replays.keep(endpoint, marks, now=now)
+        return response
+
+    async def _take(self, route: Route, request: Request, now: float) -> Response:
+        """Take a verified request."""
         subscriptions = route.addressed(request)
         if not subscriptions:
-            source.decode(request).check()
+            route.source.decode(request).check()
             return self._ignore(route, request, "unknown-account")
         # What was decoded is let go of before the commit is awaited: a body may be hundreds of
         # objects, and with many in flight they would all be cold when they are freed.
@@ -118,8 +142,14 @@ class Receiver:
         """Decode a verified request and turn what its handler says into rows; nothing is kept yet."""
         decoded = route.source.decode(request)
         delivery_id = self._ids.new("dlv")
-        reads = [call_handler(route, request, decoded, one, delivery_id, now) for one in subscriptions]
+        is_private = self._sealer.marks.in_source(route.source.id)
+        reads = [
+            call_handler(route, request, decoded, one, delivery_id, now, is_private=is_private)
+            for one in subscriptions
+        ]
         new = self._decide(route, request, decoded, reads, delivery_id, now)
+        if is_private:
+            new = self._sealer.kept(new, route.source.id)
         return _Understood(route, new, decoded.text, answer_of(route, reads))
 
     async def _keep(self, understood: _Understood) -> tuple[r.NewDelivery, Response]:
@@ -148,7 +178,8 @@ class Receiver:
                 found = self._matching.match(topic, seen)
                 events.append(self._new_event(read.subscription, said, found, now))
                 if len(found) < self._matching.count(topic):
-                    trace += self._near_misses(topic, said.event.id, seen)
+                    marked = self._sealer.marks.of(route.source.id, said.event.name)
+                    trace += self._near_misses(topic, said.event.id, seen, marked or NOTHING)
         decoded.check()
         kind, cause = outcome_of(reads)
         return self._row(
@@ -179,10 +210,12 @@ class Receiver:
             self._ids.new("evt"), event.id, event.name, at, said.text, said.context, runs, subscription.id
         )
 
-    def _near_misses(self, topic: Hashable, event: str, seen: object) -> list[dict[str, object]]:
+    def _near_misses(
+        self, topic: Hashable, event: str, seen: object, marked: Marked
+    ) -> list[dict[str, object]]:
         missed = self._matching.near(topic, seen, limit=NEAR_MISSES)
         return [
-            {"event": event, "job": job.id, "trigger": listens.trigger.name, "why": str(why)}
+            {"event": event, "job": job.id, "trigger": listens.trigger.name, "why": marked.told(why)}
             for (job, listens), why in missed
         ]
 
@@ -257,6 +290,7 @@ def _loaded(new: r.NewDelivery, event: r.NewEvent, run: r.NewRun, text: bytes) -
         run.id, run.job, new.received_at, run.replay_of,
         event.id, event.event_id, event.name, event.at, event.context,
         text if event.payload is None else event.payload, new.id, event.subscription_id or "",
+        sealed=event.sealed and event.payload is not None,  # the text is still there as it came
     )  # fmt: skip
 
 

@@ -19,12 +19,14 @@ SubscriptionState = Literal[
     "pending", "active", "paused", "silent", "failing", "expired", "disabled", "removed"
 ]
 Coverage = Literal["events", "all", "unknown"]
+# What is kept for a time of its own; "processes" are those that are gone.
+Kind = Literal["runs", "noise", "deliveries", "bodies", "registrations", "processes", "dedupe"]
 
 
 # --- the engine's rows, executed by the store inside its own transaction
 
 
-class Enqueue(msgspec.Struct, frozen=True):
+class Enqueue(msgspec.Struct, frozen=True, gc=False):
     """Put a run into the queue; `owner` is the process that takes it at once, if any."""
 
     run_id: str
@@ -33,7 +35,7 @@ class Enqueue(msgspec.Struct, frozen=True):
     owner: str | None = None
 
 
-class Dequeue(msgspec.Struct, frozen=True):
+class Dequeue(msgspec.Struct, frozen=True, gc=False):
     """Take a run out of the queue whoever has it."""
 
     run_id: str
@@ -42,7 +44,7 @@ class Dequeue(msgspec.Struct, frozen=True):
 Statement: TypeAlias = Enqueue | Dequeue
 
 
-class Claim(msgspec.Struct, frozen=True):
+class Claim(msgspec.Struct, frozen=True, gc=False):
     """A process's hold on a run.
 
     fence: grows with every hand-over. starts: how often it was handed out since
@@ -60,7 +62,7 @@ class Claim(msgspec.Struct, frozen=True):
 # --- intake
 
 
-class NewRun(msgspec.Struct, frozen=True):
+class NewRun(msgspec.Struct, frozen=True, gc=False):
     """A run to be stored, with the statements that hand it to the engine."""
 
     id: str
@@ -71,7 +73,7 @@ class NewRun(msgspec.Struct, frozen=True):
     replay_of: str | None = None
 
 
-class NewEvent(msgspec.Struct, frozen=True):
+class NewEvent(msgspec.Struct, frozen=True, gc=False):
     """An event to be stored unless (subscription, event_id) is known.
 
     payload: None where it is the delivery's own body.
@@ -90,7 +92,7 @@ class NewEvent(msgspec.Struct, frozen=True):
     sealed: bool = False
 
 
-class Update(msgspec.Struct, frozen=True):
+class Update(msgspec.Struct, frozen=True, gc=False):
     """What a delivery says of a subscription itself.
 
     activates: it was verified, so a pending subscription works.
@@ -112,7 +114,7 @@ class Update(msgspec.Struct, frozen=True):
         return self.activates or bool(self.fetches or self.cause) or self.metadata is not None
 
 
-class NewDelivery(msgspec.Struct, frozen=True):
+class NewDelivery(msgspec.Struct, frozen=True, gc=False):
     """A request and what it said, to be stored in one transaction.
 
     subscription_id: None where it is for none, or for several.
@@ -135,7 +137,7 @@ class NewDelivery(msgspec.Struct, frozen=True):
     sealed: bool = False
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """What became of a delivery: the numbers of its events that were known already."""
 
     outcome: DeliveryOutcome
@@ -145,7 +147,7 @@ class Accepted(msgspec.Struct, frozen=True):
 # --- runs
 
 
-class KeptTask(msgspec.Struct, frozen=True):
+class KeptTask(msgspec.Struct, frozen=True, gc=False):
     """A task's kept result, or its last failed attempt and when it may be tried again."""
 
     key: str
@@ -158,7 +160,7 @@ class KeptTask(msgspec.Struct, frozen=True):
     retry_at: int | None = None
 
 
-class LogLine(msgspec.Struct, frozen=True):
+class LogLine(msgspec.Struct, frozen=True, gc=False):
     """A line that a job wrote."""
 
     at: int
@@ -167,7 +169,7 @@ class LogLine(msgspec.Struct, frozen=True):
     fields: bytes | None
 
 
-class LoadedRun(msgspec.Struct, frozen=True):
+class LoadedRun(msgspec.Struct, frozen=True, gc=False):
     """Everything that an attempt needs; a sealed text is encrypted."""
 
     id: str
@@ -186,7 +188,7 @@ class LoadedRun(msgspec.Struct, frozen=True):
     sealed: bool = False
 
 
-class Finish(msgspec.Struct, frozen=True):
+class Finish(msgspec.Struct, frozen=True, gc=False):
     """How a run ended."""
 
     state: Final
@@ -196,13 +198,26 @@ class Finish(msgspec.Struct, frozen=True):
     attempts: int
 
 
-class Attempt(msgspec.Struct, frozen=True):
+class Attempt(msgspec.Struct, frozen=True, gc=False):
     """One try at a run that did not end it."""
 
     number: int
     started_at: int
     ended_at: int
     error: str
+
+
+# --- retention
+
+
+class Old(msgspec.Struct, frozen=True):
+    """Rows that may go, found by one look.
+
+    names: what each is called, by one text or two. after: where to look on; None at the end.
+    """
+
+    names: tuple[tuple[str, ...], ...]
+    after: str | None
 
 
 # --- subscriptions

@@ -19,6 +19,7 @@ from trigflow.runtime import views as v
 from trigflow.runtime.ports import Clock, Engine, Item, Store
 from trigflow.runtime.receive import Matching, Receiver
 from trigflow.runtime.routes import AnySource, Routes
+from trigflow.runtime.sealed import Sealer
 from trigflow.sources.external import Delivery, delivery_of
 
 PublicUrl = Callable[[str, str], str]
@@ -33,6 +34,7 @@ class Replayer:
         routes: Routes,
         receiver: Receiver,
         matching: Matching,
+        sealer: Sealer,
         engine: Engine,
         clock: Clock,
         ids: Ids,
@@ -40,7 +42,8 @@ class Replayer:
     ) -> None:
         """Work with the parts of one open app."""
         self._store, self._routes, self._receiver, self._matching = store, routes, receiver, matching
-        self._engine, self._clock, self._ids, self._public_url = engine, clock, ids, public_url
+        self._sealer, self._engine = sealer, engine
+        self._clock, self._ids, self._public_url = clock, ids, public_url
 
     async def replay(self, delivery: str, *, job: str | None) -> Sequence[str]:
         """Start runs for a delivery's events with the triggers of now; return the runs' ids.
@@ -58,7 +61,9 @@ class Replayer:
             )
         events = await self._store.events(delivery)
         if not events:
-            return await self._handle_again(row, body)
+            if body is None:
+                raise TrigflowError(f"delivery {delivery}: its body is no longer kept")
+            return await self._handle_again(row, self._sealer.text(body, sealed=row.sealed))
         started = [await self._start(event, job) for event in events]
         return [run for runs in started for run in runs]
 
@@ -66,8 +71,9 @@ class Replayer:
         text = await self._store.payload(event.id)
         subscription = await self._subscription(event.subscription_id)
         if text is None or subscription is None:
-            raise TrigflowError(f"event {event.event_id}: its payload or its subscription is no longer kept")
-        found = self._matching.match((subscription.identity, event.name), decode_json_text(text))
+            raise _not_kept(event)
+        payload = decode_json_text(self._sealer.text(text, sealed=event.sealed))
+        found = self._matching.match((subscription.identity, event.name), payload)
         earlier = {run.job: run.id for run in await self._store.runs(limit=1000, event=event.id)}
         names = dict.fromkeys(one.id for one, _ in found if job in (None, one.id))
         return [await self._run(event, name, earlier.get(name)) for name in names]
@@ -77,7 +83,8 @@ class Replayer:
         item = Item(self._ids.new("run"), now, 0)
         (statements,) = self._engine.put([item])
         run = r.NewRun(item.run_id, job, now, statements, replay_of=earlier)
-        await self._store.replay(event.id, run, at=now)
+        if not await self._store.replay(event.id, run, at=now):
+            raise _not_kept(event)
         self._engine.wake(statements)
         return run.id
 
@@ -97,19 +104,27 @@ class Replayer:
         return await self._receiver.handle_again(route, request)
 
 
+def _not_kept(event: v.EventRow) -> TrigflowError:
+    return TrigflowError(f"event {event.event_id}: its payload or its subscription is no longer kept")
+
+
 async def kept_delivery(
-    store: Store, sources: Mapping[str, AnySource], delivery_id: str, public_url: PublicUrl
+    store: Store,
+    sources: Mapping[str, AnySource],
+    sealer: Sealer,
+    delivery_id: str,
+    public_url: PublicUrl,
 ) -> Delivery[Any, Any]:
     """Put a kept delivery together for a job; its credentials are redacted."""
     found = await store.delivery(delivery_id)
     endpoints = await store.endpoints()
-    if found is None:
+    if found is None or found[1] is None:
         raise TrigflowError(f"delivery {delivery_id} is no longer kept")
-    row, body = found
+    row, body = found[0], found[1]
     for endpoint in endpoints:
         for s in endpoint.subscriptions:
             if s.id == row.subscription_id:
-                request = _request(row, body, public_url)
+                request = _request(row, sealer.text(body, sealed=row.sealed), public_url)
                 source = sources[s.source]
                 return delivery_of(
                     source, request, source.decode(request), id=row.id,

@@ -20,8 +20,8 @@ import msgspec
 from trigflow.core.errors import DuplicateTaskKey, PayloadError, StoreUnavailable
 from trigflow.core.payloads import encode_json, return_structure
 from trigflow.core.retry import NEVER, Retry
-from trigflow.core.runs import Failure
 from trigflow.runtime import records as r
+from trigflow.runtime.discreet import Discretion
 from trigflow.runtime.ports import Clock, Runs
 
 NOTHING_KEPT: Mapping[str, r.KeptTask] = {}
@@ -66,9 +66,11 @@ class Session:
         runs: Runs,
         clock: Clock,
         chance: Callable[[], float],
+        about: Discretion | None = None,
     ) -> None:
-        """Take a claim and what earlier attempts kept."""
+        """Take a claim, what earlier attempts kept, and what may be told of failures."""
         self.claim = claim
+        self.about: Discretion = about or Discretion()
         self.suspended_until: int | None = None
         self.lost: bool = False
         self.unavailable: StoreUnavailable | None = None
@@ -158,7 +160,7 @@ class Session:
         again = step.options.retry.next_at(step.attempt, error, now=now, chance=self._chance())
         retry_at = None if again is None else int(again.timestamp() * 1000)
         state: Literal["failed", "waiting"] = "failed" if retry_at is None else "waiting"
-        text = str(Failure.of(error))
+        text = self.about.problem(error)
         await self._write(
             r.KeptTask(step.path, state, step.attempt, None, text, step.started_at, self.now(), retry_at)
         )

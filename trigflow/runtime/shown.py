@@ -16,6 +16,7 @@ from trigflow.core.redact import HIDDEN
 from trigflow.runtime import views as v
 from trigflow.runtime.sealed import Sealer
 
+GONE = b"[no longer kept]"
 CLOSED = b"[sealed; its app is needed to show it]"
 UNAVAILABLE = b"[sealed; set TRIGFLOW_SECRET_KEY to the key (or keys) that the store was used with]"
 
@@ -64,8 +65,10 @@ class Shown:
         """Without a sealer, what is sealed stays closed."""
         self._payloads, self._sealer = payloads, sealer
 
-    async def body(self, row: v.DeliveryRow, body: bytes, events: Sequence[v.EventRow]) -> bytes:
+    async def body(self, row: v.DeliveryRow, body: bytes | None, events: Sequence[v.EventRow]) -> bytes:
         """Return the body of a delivery as people may see it, or a remark in its place."""
+        if body is None:
+            return GONE
         if self._sealer is None:
             return CLOSED if row.sealed else body
         try:
@@ -80,7 +83,10 @@ class Shown:
         if self._sealer is None and event.sealed:
             return CLOSED
         try:
-            return shown_payload(await self._opened(event), self._of(row, event), sealed=event.sealed)
+            if (kept := await self._payloads.payload(event.id)) is None:
+                return GONE
+            opened = kept if self._sealer is None else self._sealer.text(kept, sealed=event.sealed)
+            return shown_payload(opened, self._of(row, event), sealed=event.sealed)
         except StoreUnusable:
             return UNAVAILABLE
 

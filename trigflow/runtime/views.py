@@ -10,7 +10,7 @@ from trigflow.runtime import records as r
 
 @attrs.frozen
 class DeliveryRow:
-    """A delivery in the request log."""
+    """A delivery in the request log; a sealed one's body is encrypted."""
 
     id: str
     endpoint_id: str
@@ -25,11 +25,12 @@ class DeliveryRow:
     trace: bytes | None
     events: int
     runs: int
+    sealed: bool = False
 
 
 @attrs.frozen
 class EventRow:
-    """An event and the runs that it started."""
+    """An event; a sealed one's payload is encrypted."""
 
     id: str
     event_id: str
@@ -37,6 +38,7 @@ class EventRow:
     at: int | None
     subscription_id: str
     delivery_id: str
+    sealed: bool = False
 
 
 @attrs.frozen

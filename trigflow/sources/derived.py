@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import attrs
 
 from trigflow.core.http import Request
-from trigflow.sources.parts import FORM, Part, fields, octets
+from trigflow.sources.parts import FORM, Part, fields, has_too_many, octets
 
 
 @attrs.frozen
@@ -45,6 +45,8 @@ class SortedForm:
 
     def values(self, request: Request) -> Sequence[bytes]:
         """Return one value, empty for a vouched body."""
+        if has_too_many(request.body):
+            return ()
         wanted = octets(self.body_hash)
         query = octets(request.url).partition(b"?")[2]
         hashes = [value for name, value in fields(query) if name == wanted]

@@ -7,9 +7,8 @@ Whoever asks decides what none or several values mean; for a signature both are 
 from __future__ import annotations
 
 import re
-import weakref
-from collections.abc import Iterator, Sequence
-from typing import Protocol, cast
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Protocol
 from urllib.parse import unquote_to_bytes
 
 import attrs
@@ -19,6 +18,9 @@ from trigflow.core.errors import SetupError
 from trigflow.core.http import Request
 
 FORM = "application/x-www-form-urlencoded"
+# What anybody may make us read, before a signature is checked, must stay cheap.
+MOST_FIELDS = 10_000  # of a form or query string; beyond, it counts as malformed
+LARGEST_LISTS = 4 * 1024 * 1024  # bytes of a body in whose lists is looked
 
 
 class Part(Protocol):
@@ -34,8 +36,15 @@ def octets(text: str) -> bytes:
     return text.encode("utf-8", "surrogatepass")
 
 
+def has_too_many(encoded: bytes) -> bool:
+    """Tell whether a form or query string has more fields than anybody sends."""
+    return encoded.count(b"&") >= MOST_FIELDS
+
+
 def fields(encoded: bytes) -> list[tuple[bytes, bytes]]:
-    """Decode a form or query string, byte for byte; blank values are kept."""
+    """Decode a form or query string, byte for byte; blank values are kept. Too many give none."""
+    if has_too_many(encoded):
+        return []
     pairs = (item.partition(b"=") for item in encoded.split(b"&") if item)
     return [(_plain(name), _plain(value)) for name, _, value in pairs]
 
@@ -121,7 +130,7 @@ class KeyValue:
 
 EACH = "[*]"
 _STEP = re.compile(
-    r"""\.?(?:(?P<name>[^.\[\]"]+)|\["(?P<quoted>[^"]+)"\]|\[(?P<index>[0-9]{1,6})\]|(?P<each>\[\*\]))"""
+    r"""\.?(?:(?P<name>[^.\[\]"\\\x00-\x1f]+)|\["(?P<quoted>[^"\\\x00-\x1f]+)"\]|\[(?P<index>[0-9]{1,6})\]|(?P<each>\[\*\]))"""
 )
 
 
@@ -138,11 +147,11 @@ def _steps(path: str) -> Iterator[str | int]:
         yield int(step["index"]) if step["index"] else step["name"] or step["quoted"] or EACH
 
 
-def _parsed(part: Json) -> tuple[str | int, ...]:
-    found = tuple(_steps(part.path))
-    if not found:
+def _parsed(part: Json) -> _Reader:
+    steps = tuple(_steps(part.path))
+    if not steps:
         raise SetupError("the path into JSON is empty; name a key as in json('id')")
-    return found
+    return _reader(steps)
 
 
 @attrs.frozen
@@ -150,70 +159,85 @@ class Json:
     """A value in a JSON body.
 
     Text is taken decoded, whole numbers and booleans as JSON writes them. Anything else counts as
-    missing: the sender's spelling of 1e3 or of an object is not known once it is decoded.
-    With [*], one element without the value makes all of them missing: each must hold it.
+    missing: the sender's spelling of 1e3 or of an object is not kept. With [*], one element without
+    the value makes all of them missing: each must hold it. What the path does not lead to is not
+    decoded: whoever sends it need not have signed anything.
     """
 
     path: str
-    steps: tuple[str | int, ...] = attrs.field(
+    reader: _Reader = attrs.field(
         init=False, eq=False, repr=False, default=attrs.Factory(_parsed, takes_self=True)
     )
 
     def values(self, request: Request) -> Sequence[bytes]:
         """Return the values as text."""
-        reached: list[object] = [json_body(request)]
-        for step in self.steps:
-            reached = [after for value in reached for after in _after(value, step)]
-        texts = [_text(value) for value in reached]
-        found = [text for text in texts if text is not None]
-        return found if len(found) == len(texts) else ()
+        if self.reader.lists and len(request.body) > LARGEST_LISTS:
+            return ()
+        try:
+            return [_text(raw) for raw in self.reader.leaves(request.body)]
+        except (ValueError, LookupError, RecursionError):  # no JSON, or not there
+            return ()
 
     def __str__(self) -> str:
         return f"JSON {self.path}"
 
 
-_ABSENT = object()
+@attrs.frozen
+class _Reader:
+    """Finds what stands at a path, up to its first index; `rest` goes on from that element."""
+
+    steps: tuple[str | int, ...]
+    decode: Callable[[bytes], Any]
+    rest: _Reader | None
+    lists: bool  # it makes an object of each element of a list
+
+    def leaves(self, text: bytes) -> Iterator[bytes]:
+        """Return the JSON text at each place; raises ValueError or LookupError where one is missing."""
+        return self._along(self.decode(text), 0)
+
+    def _along(self, value: Any, at: int) -> Iterator[bytes]:
+        if at == len(self.steps):
+            yield bytes(value)
+        elif self.steps[at] is EACH:
+            for element in value:
+                yield from self._along(element, at + 1)
+        elif isinstance(step := self.steps[at], int) and self.rest is not None:
+            yield from self.rest.leaves(value[step])
+        else:
+            yield from self._along(value.at, at + 1)
 
 
-def _after(value: object, step: str | int) -> Sequence[object]:
-    if isinstance(value, dict):
-        found = cast("dict[object, object]", value)
-        return (found.get(step, _ABSENT),) if step is not EACH else (_ABSENT,)
-    if not isinstance(value, list):
-        return (_ABSENT,)
-    items = cast("list[object]", value)
-    if step is EACH:
-        return items
-    return (items[step],) if isinstance(step, int) and step < len(items) else (_ABSENT,)
+def _reader(steps: tuple[str | int, ...]) -> _Reader:
+    number = next((at for at, step in enumerate(steps) if isinstance(step, int)), None)
+    if number is None:
+        decode = msgspec.json.Decoder(_type_along(steps, msgspec.Raw)).decode
+        return _Reader(steps, decode, None, EACH in steps)
+    decode = msgspec.json.Decoder(_type_along(steps[:number], list[msgspec.Raw])).decode
+    return _Reader(steps[: number + 1], decode, _reader(steps[number + 1 :]), True)
 
 
-def _text(value: object) -> bytes | None:
-    if isinstance(value, str):
-        return octets(value)
-    if isinstance(value, int):
-        # Not str(): it refuses more than 4300 digits; msgspec refuses them while decoding.
-        return msgspec.json.encode(value)
-    return None
+def _type_along(steps: Sequence[str | int], leaf: Any) -> Any:
+    """Return the type of a JSON value that has a leaf at the end of these steps."""
+    for step in reversed(steps):
+        leaf = list[leaf] if step is EACH else _object_with(str(step), leaf)
+    return leaf
 
 
-# Decoded once, however many parts look into the body; an entry goes when its request goes.
-# Requests are told apart by identity: hashing one would hash its whole body.
-_decoded: dict[int, tuple[weakref.ref[Request], object]] = {}
+def _object_with(key: str, inner: Any) -> type[msgspec.Struct]:
+    # A struct, not a TypedDict: there msgspec does not know Raw.
+    return msgspec.defstruct("Seen", [("at", inner)], rename={"at": key}, gc=False)
 
 
-def json_body(request: Request) -> object:
-    """Return the decoded body of a request; of a malformed one, an object that no path leads into."""
-    key = id(request)
-    kept = _decoded.get(key)
-    if kept is not None and kept[0]() is request:
-        return kept[1]
+_WHOLE = re.compile(rb"-?[0-9]{1,4300}")  # more digits are nobody's id or time
 
-    try:
-        payload: object = msgspec.json.decode(request.body)
-    except (ValueError, RecursionError):
-        payload = _ABSENT
-    _decoded[key] = (weakref.ref(request, lambda _: _decoded.pop(key, None)), payload)
-    return payload
+
+def _text(raw: bytes) -> bytes:
+    """Return a JSON scalar as text; raises ValueError for any other value."""
+    if raw[:1] == b'"':
+        return octets(msgspec.json.decode(raw, type=str))
+    if raw in (b"true", b"false") or _WHOLE.fullmatch(raw):
+        return b"0" if raw == b"-0" else raw
+    raise ValueError("not a text, a whole number or a boolean")
 
 
 @attrs.frozen

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from trigflow.stores.memory.log import LogTables
 from trigflow.stores.memory.registry import RegistryTables
+from trigflow.stores.memory.retention import RetentionTables
 
 
-class MemoryStore(LogTables, RegistryTables):
+class MemoryStore(LogTables, RegistryTables, RetentionTables):
     """Keeps everything until the process ends."""
 
 

@@ -25,8 +25,10 @@ class IntakeTables(Tables):
             if (subscription, event.event_id) in self._known:
                 duplicates.add(number)
                 continue
-            self._known.add((subscription, event.event_id))
-            row = v.EventRow(event.id, event.event_id, event.name, event.at, subscription, delivery.id)
+            self._known[subscription, event.event_id] = delivery.received_at
+            row = v.EventRow(
+                event.id, event.event_id, event.name, event.at, subscription, delivery.id, event.sealed
+            )
             self._events[event.id] = Event(row, event.payload, event.context, event.sealed)
             self._add_runs(event.id, event.runs, delivery.received_at)
         all_known = bool(duplicates) and len(duplicates) == len(delivery.events)
@@ -45,7 +47,7 @@ class IntakeTables(Tables):
 
     async def replay(self, event_row: str, run: r.NewRun, *, at: int) -> bool:
         """Start a run for a kept event."""
-        if event_row not in self._events:
+        if await self.payload(event_row) is None:
             return False
         self._add_runs(event_row, (run,), at)
         return True
@@ -88,4 +90,7 @@ class IntakeTables(Tables):
         event = self._events.get(event_row)
         if event is None:
             return None
-        return event.payload if event.payload is not None else self._deliveries[event.row.delivery_id].body
+        return event.payload if event.payload is not None else self._body(event.row.delivery_id)
+
+    def _body(self, delivery: str) -> bytes | None:
+        return None if delivery in self._bodiless else self._deliveries[delivery].body

@@ -25,10 +25,10 @@ class LogTables(RunTables):
         ]
         return [await self._row(delivery) for delivery in found[:limit]]
 
-    async def delivery(self, delivery_id: str) -> tuple[v.DeliveryRow, bytes] | None:
+    async def delivery(self, delivery_id: str) -> tuple[v.DeliveryRow, bytes | None] | None:
         """Return a delivery and its body."""
         found = self._deliveries.get(delivery_id)
-        return None if found is None else (await self._row(found), found.body)
+        return None if found is None else (await self._row(found), self._body(found.id))
 
     async def _row(self, d: r.NewDelivery) -> v.DeliveryRow:
         endpoint = self._endpoints.get(d.endpoint_id)
@@ -37,6 +37,7 @@ class LogTables(RunTables):
         return v.DeliveryRow(
             d.id, d.endpoint_id, "" if endpoint is None else endpoint.source, d.subscription_id,
             d.received_at, d.outcome, d.cause, d.status, d.method, d.headers, d.trace, len(events), runs,
+            d.sealed,
         )  # fmt: skip
 
     async def events(self, delivery_id: str) -> Sequence[v.EventRow]:

@@ -86,7 +86,7 @@ class RunTables(IntakeTables):
         alive = {name for name, beat in self._beats.items() if beat >= alive_since} | {owner}
         lost = [run for run, queued in self._queue.items() if queued.owner and queued.owner not in alive]
         free = [run for run, queued in self._queue.items() if queued.owner is None and queued.due_at <= now]
-        free.sort(key=lambda run: (self._queue[run].due_at, run))
+        free.sort(key=lambda run: (-self._queue[run].priority, self._queue[run].due_at, run))
         taken = lost + free[: max(0, limit - len(lost))]
         taken.sort(key=lambda run: (-self._queue[run].priority, self._queue[run].due_at, run))
         return [self._claim(run, owner) for run in taken]

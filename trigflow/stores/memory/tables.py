@@ -56,7 +56,8 @@ class Tables:
         self.store_id = store_id
         self._deliveries: dict[str, r.NewDelivery] = {}
         self._events: dict[str, Event] = {}
-        self._known: set[tuple[str, str]] = set()
+        self._bodiless: set[str] = set()  # deliveries whose body is no longer kept
+        self._known: dict[tuple[str, str], int] = {}
         self._runs: dict[str, Run] = {}
         self._queue: dict[str, Queued] = {}
         self._beats: dict[str, int] = {}
@@ -65,6 +66,7 @@ class Tables:
         self._claims: dict[str, tuple[str, int]] = {}
         self._wants: dict[str, tuple[int, Sequence[r.Want]]] = {}
         self._attempts: list[r.RegistrationAttempt] = []
+        self._chores: dict[str, tuple[str, int]] = {}
 
     async def __aenter__(self) -> Self:
         return self

@@ -172,7 +172,7 @@ class Database:
         if now < self._looked_at + LOOK:
             return
         if any(_inode(path) != inode for path, inode in self._files.items()):
-            raise StoreUnusable(
+            raise StoreUnavailable(
                 f"{self.path}, or its -wal or -shm, was taken away while it was open; "
                 "put it back, or stop this process, which saves what it holds"
             )

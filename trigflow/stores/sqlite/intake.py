@@ -13,6 +13,10 @@ _EVENT = "INSERT INTO events VALUES(?,?,?,?,?,?,?,?,?)"
 _RUN = "INSERT INTO runs VALUES(?,?,?,?,?,?,NULL)"
 _DELIVERY = "INSERT INTO deliveries VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
 _ENQUEUE = "INSERT INTO queue VALUES(?,?,?,?,0,?,0,0,0)"
+_PAYLOAD_KEPT = (
+    "SELECT 1 FROM events LEFT JOIN deliveries ON deliveries.id = events.delivery_id "
+    "WHERE events.id = ? AND coalesce(events.payload, deliveries.body) IS NOT NULL"
+)
 _FETCH = "INSERT OR REPLACE INTO fetches VALUES(?,?,?,?)"
 
 
@@ -35,7 +39,7 @@ class IntakeRows(Database):
         """Start a run for a kept event."""
 
         def work(connection: Connection) -> bool:
-            if not connection.execute("SELECT 1 FROM events WHERE id = ?", (event_row,)).fetchall():
+            if not connection.execute(_PAYLOAD_KEPT, (event_row,)).fetchall():
                 return False
             _insert_runs(connection, event_row, (run,), at)
             return True

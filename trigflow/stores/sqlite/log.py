@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from trigflow.core.runs import Place, state_of
 from trigflow.runtime import records as r
@@ -15,11 +15,12 @@ _DELIVERIES = (
     "SELECT d.id, d.endpoint_id, coalesce(endpoints.source, ''), d.subscription_id, d.received_at, "
     "d.outcome, d.cause, d.status, d.method, d.headers, d.trace, "
     "(SELECT count(*) FROM events WHERE events.delivery_id = d.id), "
-    "(SELECT count(*) FROM events JOIN runs ON runs.event = events.id WHERE events.delivery_id = d.id) "
+    "(SELECT count(*) FROM events JOIN runs ON runs.event = events.id WHERE events.delivery_id = d.id), "
+    "d.sealed "
     "FROM deliveries d LEFT JOIN endpoints ON endpoints.id = d.endpoint_id "
 )
 _EVENTS = (
-    "SELECT id, event_id, name, at, subscription_id, delivery_id FROM events "
+    "SELECT id, event_id, name, at, subscription_id, delivery_id, sealed FROM events "
     "WHERE delivery_id = ? ORDER BY id"
 )
 _RUNS = (
@@ -39,33 +40,32 @@ class LogRows(Database):
         self, *, limit: int, before: str | None = None, outcome: str | None = None
     ) -> Sequence[v.DeliveryRow]:
         """Return deliveries, newest first."""
-        sql = (
-            _DELIVERIES + "WHERE (?1 IS NULL OR d.id < ?1) AND (?2 IS NULL OR d.outcome = ?2) "
-            "ORDER BY d.id DESC LIMIT ?3"
-        )
-        rows = await self.read(
-            lambda connection: connection.execute(sql, (before, outcome, limit)).fetchall()
-        )
+        where, values = _where({"d.id < ?": before, "d.outcome = ?": outcome})
+        sql = f"{_DELIVERIES} {where} ORDER BY d.id DESC LIMIT ?"
+        rows = await self.read(lambda connection: connection.execute(sql, (*values, limit)).fetchall())
         return [_delivery(row) for row in rows]
 
-    async def delivery(self, delivery_id: str) -> tuple[v.DeliveryRow, bytes] | None:
+    async def delivery(self, delivery_id: str) -> tuple[v.DeliveryRow, bytes | None] | None:
         """Return a delivery and its body."""
 
-        def work(connection: Connection) -> tuple[v.DeliveryRow, bytes] | None:
+        def work(connection: Connection) -> tuple[v.DeliveryRow, bytes | None] | None:
             rows = connection.execute(_DELIVERIES + "WHERE d.id = ?", (delivery_id,)).fetchall()
             if not rows:
                 return None
             ((body,),) = connection.execute(
                 "SELECT body FROM deliveries WHERE id = ?", (delivery_id,)
             ).fetchall()
-            return _delivery(rows[0]), b"" if body is None else unpack(body)
+            return _delivery(rows[0]), None if body is None else unpack(body)
 
         return await self.read(work)
 
     async def events(self, delivery_id: str) -> Sequence[v.EventRow]:
         """Return the events that a delivery brought."""
         rows = await self.read(lambda connection: connection.execute(_EVENTS, (delivery_id,)).fetchall())
-        return [v.EventRow(*row) for row in rows]
+        return [
+            v.EventRow(id_, event_id, name, at, subscription_id, delivery_id, bool(sealed))
+            for id_, event_id, name, at, subscription_id, delivery_id, sealed in rows
+        ]
 
     async def payload(self, event_row: str) -> bytes | None:
         """Return an event's JSON text."""
@@ -80,13 +80,11 @@ class LogRows(Database):
         self, *, limit: int, before: str | None = None, job: str | None = None, event: str | None = None
     ) -> Sequence[v.RunRow]:
         """Return runs, newest first."""
-        sql = (
-            _RUNS + "WHERE (?1 IS NULL OR runs.id < ?1) AND (?2 IS NULL OR runs.job = ?2) "
-            "AND (?3 IS NULL OR runs.event = ?3) ORDER BY runs.id DESC LIMIT ?4"
-        )
-        rows = await self.read(
-            lambda connection: connection.execute(sql, (before, job, event, limit)).fetchall()
-        )
+        # +: an event has few runs, a job has many; only one of the two indexes can be used.
+        of_job = "runs.job = ?" if event is None else "+runs.job = ?"
+        where, values = _where({"runs.id < ?": before, of_job: job, "runs.event = ?": event})
+        sql = f"{_RUNS} {where} ORDER BY runs.id DESC LIMIT ?"
+        rows = await self.read(lambda connection: connection.execute(sql, (*values, limit)).fetchall())
         return [_run(row) for row in rows]
 
     async def run(self, run_id: str) -> v.RunDetail | None:
@@ -99,12 +97,18 @@ class LogRows(Database):
         return await self.read(work)
 
 
+def _where(conditions: Mapping[str, str | None]) -> tuple[str, list[str]]:
+    """Return the conditions that have a value; one statement for all ("? IS NULL OR …") could use no index."""
+    given = {condition: value for condition, value in conditions.items() if value is not None}
+    return f"WHERE {' AND '.join(given)}" if given else "", list(given.values())
+
+
 def _delivery(row: Row) -> v.DeliveryRow:
     (id_, endpoint_id, source, subscription_id, received_at, outcome, cause, status, method, headers, trace,
-     events, runs) = row  # fmt: skip
+     events, runs, sealed) = row  # fmt: skip
     return v.DeliveryRow(
         id_, endpoint_id, source, subscription_id, received_at, outcome, cause, status, method,
-        headers.encode(), _encoded(trace), events, runs,
+        headers.encode(), _encoded(trace), events, runs, bool(sealed),
     )  # fmt: skip
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trigflow.runtime import records as r
-from trigflow.stores.sqlite.connection import Connection
+from trigflow.stores.sqlite.connection import Connection, Row
 from trigflow.stores.sqlite.database import Database, unpack
 from trigflow.stores.sqlite.intake import execute
 
@@ -28,14 +28,26 @@ TASKS = (
     "SELECT key, state, attempt, result, error, started_at, ended_at, retry_at FROM tasks "
     "WHERE run_id = ? ORDER BY started_at, key"
 )
+# What is due is found priority by priority: a backlog is neither looked through nor sorted. The costs
+# grow with how many different priorities are queued, and with how many processes own something.
+_HIGHEST = "SELECT max(priority) FROM queue WHERE owner IS NULL AND held = 0"
 _TAKE = (
     "UPDATE queue SET owner = ?1, fence = fence + 1, starts = starts + 1, waits = 0 WHERE run_id IN ("
-    "SELECT run_id FROM queue WHERE owner IS NULL AND held = 0 AND due_at <= ?2 "
-    "ORDER BY due_at LIMIT ?3) RETURNING priority, due_at, run_id, fence, starts, attempts"
+    "SELECT run_id FROM queue WHERE owner IS NULL AND held = 0 AND priority = ?2 AND due_at <= ?3 "
+    "ORDER BY due_at, run_id LIMIT ?4) RETURNING priority, due_at, run_id, fence, starts, attempts"
+)
+_NEXT_DUE = (
+    f"WITH RECURSIVE priorities(one) AS ({_HIGHEST} UNION ALL "
+    f"SELECT ({_HIGHEST} AND priority < one) FROM priorities WHERE one IS NOT NULL) "
+    "SELECT min((SELECT min(due_at) FROM queue WHERE owner IS NULL AND held = 0 AND priority = one)) "
+    "FROM priorities WHERE one IS NOT NULL"
 )
 _TAKE_OVER = (
-    "UPDATE queue SET owner = ?1, fence = fence + 1, starts = starts + 1 WHERE owner IS NOT NULL "
-    "AND owner <> ?1 AND owner NOT IN (SELECT id FROM instances WHERE beat_at >= ?2) "
+    "WITH RECURSIVE owners(one) AS (SELECT min(owner) FROM queue WHERE owner IS NOT NULL UNION ALL "
+    "SELECT (SELECT min(owner) FROM queue WHERE owner > one) FROM owners WHERE one IS NOT NULL) "
+    "UPDATE queue SET owner = ?1, fence = fence + 1, starts = starts + 1 WHERE owner IN ("
+    "SELECT one FROM owners WHERE one <> ?1 "
+    "AND NOT EXISTS (SELECT 1 FROM instances WHERE id = one AND beat_at >= ?2)) "
     "RETURNING priority, due_at, run_id, fence, starts, attempts"
 )
 _UNFINISHED = (
@@ -130,8 +142,7 @@ class QueueRows(Database):
 
         def work(connection: Connection) -> list[r.Claim]:
             rows = connection.execute(_TAKE_OVER, (owner, alive_since)).fetchall()
-            if len(rows) < limit:
-                rows += connection.execute(_TAKE, (owner, now, limit - len(rows))).fetchall()
+            rows += _take_due(connection, owner, now, limit - len(rows))
             rows.sort(key=lambda row: (-row[0], *row[1:3]))
             return [
                 r.Claim(run_id, fence, starts, attempts, priority)
@@ -168,13 +179,22 @@ class QueueRows(Database):
 
     async def next_due(self) -> int | None:
         """Tell when the next unclaimed run is due."""
-        sql = "SELECT min(due_at) FROM queue WHERE owner IS NULL AND held = 0"
-        ((due,),) = await self.read(lambda connection: connection.execute(sql).fetchall())
+        ((due,),) = await self.read(lambda connection: connection.execute(_NEXT_DUE).fetchall())
         return None if due is None else int(due)
 
     def glance(self) -> int | None:
         """Return a number that changes when anybody commits."""
         return self.version()
+
+
+def _take_due(connection: Connection, owner: str, now: int, limit: int) -> list[Row]:
+    """Take by priority, and within one by what has been due for longest."""
+    taken: list[Row] = []
+    ((priority,),) = connection.execute(_HIGHEST).fetchall()
+    while priority is not None and len(taken) < limit:
+        taken += connection.execute(_TAKE, (owner, priority, now, limit - len(taken))).fetchall()
+        ((priority,),) = connection.execute(f"{_HIGHEST} AND priority < ?", (priority,)).fetchall()
+    return taken
 
 
 def _load(connection: Connection, run_id: str) -> r.LoadedRun | None:

@@ -60,6 +60,8 @@ MIGRATIONS: tuple[str, ...] = (
         received_at INTEGER NOT NULL, outcome TEXT NOT NULL, cause TEXT NOT NULL, status INTEGER NOT NULL,
         method TEXT NOT NULL, headers TEXT NOT NULL, body BLOB, trace TEXT, sealed INTEGER NOT NULL
     ) STRICT;
+    CREATE INDEX deliveries_outcome ON deliveries(outcome, id);
+    CREATE INDEX deliveries_body ON deliveries(received_at) WHERE body IS NOT NULL;
     CREATE TABLE dedupe(
         subscription_id TEXT NOT NULL, event_id TEXT NOT NULL, at INTEGER NOT NULL,
         PRIMARY KEY(subscription_id, event_id)
@@ -82,6 +84,7 @@ MIGRATIONS: tuple[str, ...] = (
         created_at INTEGER NOT NULL, replay_of TEXT, gate TEXT
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX runs_event ON runs(event);
+    CREATE INDEX runs_job ON runs(job);
     CREATE TABLE finishes(
         run_id TEXT PRIMARY KEY, state TEXT NOT NULL, result BLOB, error TEXT,
         ended_at INTEGER NOT NULL, attempts INTEGER NOT NULL
@@ -104,7 +107,8 @@ MIGRATIONS: tuple[str, ...] = (
         fence INTEGER NOT NULL, starts INTEGER NOT NULL, attempts INTEGER NOT NULL,
         waits INTEGER NOT NULL, held INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
-    CREATE INDEX queue_due ON queue(due_at) WHERE owner IS NULL AND held = 0;
+    CREATE INDEX queue_due ON queue(priority, due_at) WHERE owner IS NULL AND held = 0;
+    CREATE INDEX queue_owned ON queue(owner) WHERE owner IS NOT NULL;
     CREATE TABLE audit(
         at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT
     ) STRICT;
