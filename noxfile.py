@@ -194,3 +194,12 @@ def processes(session: nox.Session) -> None:
     install_wheel(session, *group("test"))
     with session.chdir(copy_beside(session)):
         session.run("python", "tests/processes/campaign.py", *session.posargs)
+
+
+@nox.session(default=False)
+def crash(session: nox.Session) -> None:
+    """Kill a real process under load, again and again: `nox -s crash -- --rounds 200`."""
+    fast = PROJECT["project"]["optional-dependencies"]["fast"]
+    install_wheel(session, *group("test"), *fast)
+    with session.chdir(copy_beside(session)):
+        session.run("python", "tests/crash/campaign.py", *session.posargs)

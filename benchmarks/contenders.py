@@ -127,13 +127,19 @@ CONTENDERS: tuple[Contender, ...] = (
         needs="postgres", packages=("procrastinate", "fastapi", "psycopg"),
     ),
     Contender(
-        "trigflow, accept only", "trigflow_app", FULL,
-        "defaults, but rate_limit=0; delivery and event committed before the answer, no job wants them",
-        Sqlite("SELECT count(*) FROM events"),
+        "trigflow, accept only", "trigflow_served", FULL,
+        "`trigflow serve`, defaults, but rate_limit=0; delivery and event committed before the answer, no job wants them",
+        Sqlite("SELECT count(*) FROM events"), server="own",
     ),
     Contender(
-        JOB, "trigflow_app", FULL, "defaults, but rate_limit=0; a run with one kept task and a kept result",
-        _FINISHED, env={"JOB": "1"},
+        JOB, "trigflow_served", FULL,
+        "`trigflow serve`, defaults, but rate_limit=0; a run with one kept task and a kept result; the job "
+        "declares the two fields that it uses",
+        _FINISHED, env={"JOB": "1"}, server="own",
+    ),
+    Contender(
+        "trigflow under plain uvicorn, the same job", "trigflow_app", FULL,
+        "as the job with one task, by uvicorn and not by `trigflow serve`", _FINISHED, env={"JOB": "1"},
     ),
     Contender(
         MOUNTED, "trigflow_fastapi", FULL, "as the job with one task, by app.mount as in docs/mounting.md",

@@ -15,22 +15,24 @@ from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
 from types import ModuleType, TracebackType
-from typing import Any, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from trigflow.core.errors import SetupError
 from trigflow.core.events import Event
 from trigflow.core.jobs import Job, Listens, Mark, build_job, mark_of, trigger
-from trigflow.core.plan import Step
+from trigflow.core.plan import GRACE, Step
 from trigflow.core.runs import Run
 from trigflow.core.settings import Resolved, resolve
-from trigflow.opened import Opened
 from trigflow.runtime.io import IO, SyncIO
-from trigflow.runtime.ports import Clock
-from trigflow.runtime.reconcile import GRACE, Applied
 from trigflow.sources.credentials import Credentials
 from trigflow.sources.external import Delivery, is_webhook
 from trigflow.sources.integration import Integration
-from trigflow.web.asgi import Message, Receive, Scope, Send, serve_http
+from trigflow.web.answers import NOT_OPEN, Message, Receive, Scope, Send, send_answer
+
+if TYPE_CHECKING:
+    from trigflow.opened import Opened
+    from trigflow.runtime.ports import Clock
+    from trigflow.runtime.reconcile import Applied
 
 F = TypeVar("F", bound=Callable[..., Any])
 JobLike = Callable[..., Any] | ModuleType | str
@@ -60,6 +62,12 @@ class App:
         requests_limit: int | None = None,
         rate_limit: int | None = None,
         rate_burst: int | None = None,
+        keep_bodies: timedelta | None = None,
+        keep_runs: timedelta | None = None,
+        keep_deliveries: timedelta | None = None,
+        keep_noise: timedelta | None = None,
+        keep_registrations: timedelta | None = None,
+        keep_dedupe: timedelta | None = None,
         connections: Mapping[Integration, str | Mapping[str, str]] | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
@@ -76,6 +84,8 @@ class App:
             "executes": executes, "concurrency": concurrency, "threads": threads, "body_limit": body_limit,
             "body_timeout": body_timeout, "bodies_limit": bodies_limit, "requests_limit": requests_limit,
             "rate_limit": rate_limit, "rate_burst": rate_burst,
+            "keep_bodies": keep_bodies, "keep_runs": keep_runs, "keep_deliveries": keep_deliveries,
+            "keep_noise": keep_noise, "keep_registrations": keep_registrations, "keep_dedupe": keep_dedupe,
         }  # fmt: skip
         self._given = _credentials(connections or {})
         self._clock, self._chance = clock, chance
@@ -126,10 +136,7 @@ class App:
         if self._opened is not None:
             raise SetupError("the app is open already")
         self._stack = AsyncExitStack()
-        opened = Opened(
-            self._jobs, self.resolved().settings, self._given, clock=self._clock, chance=self._chance
-        )
-        self._opened = await self._stack.enter_async_context(opened)
+        self._opened = await self._stack.enter_async_context(self._parts())
         return self
 
     async def __aexit__(
@@ -146,20 +153,20 @@ class App:
 
         For the command line and for tests, beside a process that works.
         """
-        opened = Opened(
-            self._jobs,
-            self.resolved().settings,
-            self._given,
-            clock=self._clock,
-            chance=self._chance,
-            works=False,
-        )
-        async with opened:
+        async with self._parts(works=False) as opened:
             self._opened = opened
             try:
                 yield self
             finally:
                 self._opened = None
+
+    def _parts(self, *, works: bool = True) -> Opened:
+        # Stores, engine, intake and asyncio: half of all that there is to import, and nothing that
+        # jobs, settings or a test of a job's function need.
+        from trigflow.opened import Opened  # noqa: PLC0415
+
+        settings = self.resolved().settings
+        return Opened(self._jobs, settings, self._given, clock=self._clock, chance=self._chance, works=works)
 
     async def plan(self, *, offline: bool = False, grace: timedelta = GRACE) -> Sequence[Step]:
         """Say what would have to be done at providers; changes nothing there."""
@@ -184,7 +191,8 @@ class App:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one ASGI connection."""
         if scope["type"] == "http":
-            await serve_http(self._opened, scope, receive, send)
+            opened = self._opened
+            await (send_answer(send, NOT_OPEN) if opened is None else opened.serve(scope, receive, send))
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import secrets
 from base64 import b32encode
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from types import TracebackType
 from typing import Any, Self
@@ -41,6 +41,7 @@ from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.receive import UNAVAILABLE, Matching, Receiver, events_by_topic
 from trigflow.runtime.reconcile import Reconciler
 from trigflow.runtime.replay import Replayer, kept_delivery
+from trigflow.runtime.retention import Retention
 from trigflow.runtime.routes import AnySource, Routes
 from trigflow.runtime.sealed import Marks, Sealer
 from trigflow.runtime.supervise import Part, State, Supervision
@@ -50,6 +51,8 @@ from trigflow.sources.credentials import Credentials
 from trigflow.sources.integration import Integration
 from trigflow.stores.memory import MemoryStore
 from trigflow.stores.sqlite import SqliteStore
+from trigflow.web.answers import Receive, Scope, Send
+from trigflow.web.asgi import serve_http
 from trigflow.web.patience import Patience
 from trigflow.web.registering import Registering
 
@@ -171,6 +174,7 @@ class Opened:
         keep = self._loops.keep
         group.start_soon(keep, "store", self.watch.watch)
         group.start_soon(keep, "wants", self._remember)
+        group.start_soon(keep, "retention", Retention(self.store, self.settings, self.clock).keep_up)
         if self._executes:
             ready = anyio.Event()
             group.start_soon(keep, "engine", lambda: self._execute(executor, ready))
@@ -261,6 +265,10 @@ class Opened:
         """Tell whether runs can't be kept or executed for good; that may pass."""
         self._blocked = self._state == "failed" or self._loops.failed("engine") or self.watch.silent
         return self._blocked
+
+    def serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer one HTTP request."""
+        return serve_http(self, scope, receive, send)
 
     # --- what the intake asks for
 

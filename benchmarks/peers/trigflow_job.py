@@ -5,15 +5,35 @@ The subscription is a manual one: the runner reads URL path and secret from the 
 
 import json
 import os
+from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
 from typing import Any
 
 import anyio
+import attrs
 
 from trigflow import IO, App, trigger
 from trigflow_github import github
 
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
 action = "opened" if os.environ.get("JOB") else "deleted"
+
+
+@attrs.frozen
+class Issue:
+    """As much of an issue as the job uses; what it does not declare is not decoded."""
+
+    number: int
+    title: str
+
+
+@attrs.frozen
+class Opened:
+    """As much of the payload as the job uses."""
+
+    issue: Issue
 
 
 async def summary(number: int, title: str) -> dict[str, Any]:
@@ -21,14 +41,23 @@ async def summary(number: int, title: str) -> dict[str, Any]:
 
 
 @trigger(github.issues(repo="acme/web", actions=[action]))
-async def on_issue_opened(payload: dict[str, Any], io: IO) -> dict[str, Any]:
-    issue = payload["issue"]
-    return await io.task("summary", summary, issue["number"], issue["title"])
+async def on_issue_opened(payload: Opened, io: IO) -> dict[str, Any]:
+    return await io.task("summary", summary, payload.issue.number, payload.issue.title)
 
 
-hooks = App(  # the limit is counted, but never reached
-    [on_issue_opened], store=os.environ["DB"], registration="manual", rate_limit=1_000_000
-)
+class Telling(App):
+    """An app that tells the runner where its endpoint is once it has started."""
+
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
+        async def send_after_telling(message: Message) -> None:
+            if message["type"] == "lifespan.startup.complete":
+                await tell()
+            await send(message)
+
+        await super().__call__(scope, receive, send_after_telling if scope["type"] == "lifespan" else send)
+
+
+hooks = Telling([on_issue_opened], store=os.environ["DB"], registration="manual", rate_limit=0)
 
 
 async def tell(prefix: str = "") -> None:

@@ -105,6 +105,15 @@ class Series:
 
     def run(self, kills: int) -> Kept:
         """Kill it so often, let it come to rest, and return what it then holds."""
+        try:
+            self._run(kills)
+        except AssertionError as error:  # it did not start, or did not come to rest
+            self.problems.append(str(error))
+        kept = anyio.run(partial(kept_in, self.folder / "s.db", details=True))
+        self.problems += problems(answers_in(self.folder), effects_in(self.folder), kept)
+        return kept
+
+    def _run(self, kills: int) -> None:
         with loading(self.folder, self.port, self.chance.randrange(1 << 30)) as stop:
             left: frozenset[str] = frozenset()
             for _ in range(kills):
@@ -120,9 +129,6 @@ class Series:
                 process.terminate()
                 process.wait(DEADLINE)
                 self.ends.append(time.time())
-        kept = anyio.run(partial(kept_in, self.folder / "s.db", details=True))
-        self.problems += problems(answers_in(self.folder), effects_in(self.folder), kept)
-        return kept
 
     @contextmanager
     def _started(self, left: frozenset[str]) -> Generator[Process, None, None]:
@@ -178,7 +184,7 @@ class Series:
         ended = {run.id: (run.ended_at or 0) / 1000 for run in kept.runs}
         lasts = [
             (life.started_unix, max(ended.get(run, float("inf")) for run in life.left_over), end)
-            for life, end in zip(self.lives, self.ends, strict=True)
+            for life, end in zip(self.lives, self.ends, strict=False)
             if life.left_over
         ]
         return [last - started for started, last, end in lasts if last <= end]

@@ -30,7 +30,7 @@ from trigflow import IO, App, Retry, SyncIO, trigger
 from trigflow.core.runs import FINAL
 from trigflow.engines import embedded
 from trigflow.stores.sqlite import SqliteStore
-from trigflow.web.asgi import Message, Receive, Scope, Send
+from trigflow.web.answers import Message, Receive, Scope, Send
 from trigflow_github import github
 
 FOLDER = Path(sys.argv[1])
@@ -103,6 +103,7 @@ async def broken(payload: dict[str, Any], io: IO) -> list[str]:
 
 @trigger(OPENED, id="slow", filter=issues("slow"))
 async def slow(payload: dict[str, Any], io: IO) -> list[str]:
+    effect(io.run.id, "begin", "")  # no task: once for each time that the job is called
     one = await io.task("one", effect, io.run.id, "one", "")
     await anyio.sleep(HOLD)
     two = await io.task("two", effect, io.run.id, "two", one)

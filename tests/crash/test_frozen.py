@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 from pathlib import Path
@@ -11,7 +12,6 @@ import pytest
 
 from tests.crash.processes import (
     Process,
-    asked,
     await_answers,
     await_rest,
     free_port,
@@ -58,8 +58,9 @@ def start_slow_runs(folder: Path, port: int, times: int, *, seed: int = 0) -> No
         stop()
 
 
+@pytest.mark.parametrize("wakes", ["while the other works", "when the other is done"])
 def test_what_a_frozen_process_held_is_done_by_another_and_it_changes_nothing_when_it_wakes(
-    tmp_path: Path,
+    tmp_path: Path, wakes: str
 ) -> None:
     env = {"CRASH_CLAIM": "1", "CRASH_HOLD": "3"}
     ports = free_port(), free_port()
@@ -68,33 +69,35 @@ def test_what_a_frozen_process_held_is_done_by_another_and_it_changes_nothing_wh
         start_slow_runs(tmp_path, ports[0], 10)
         mine = lives_of(tmp_path)
         freeze(frozen)
-        begun = len(effects_of(tmp_path, "one"))
-        finished = len(effects_of(tmp_path, "two"))
+        held = {one.run for one in effects_of(tmp_path, "one")}
+        held -= {one.run for one in effects_of(tmp_path, "two")}
+        assert held
         with serving(tmp_path, ports[1], "asyncio", env=env) as other:
             await_answers(ports[1], other, tmp_path)
-            await_rest(ports[1])
-            assert begun > finished  # there was something to take over
-            theirs = {run["id"]: run for run in asked(ports[1], "/runs")}
+            until(lambda: lives_of(tmp_path) > mine, lambda: "the other took nothing over")
+            theirs = lives_of(tmp_path) - mine
+            await_effects(tmp_path, "begin", len(held), lives=theirs)
+            if wakes == "when the other is done":
+                await_rest(ports[1])
             frozen.send_signal(signal.SIGCONT)
             # It goes on where it stood: its second tasks are done once more, and refused.
-            await_effects(tmp_path, "two", begun - finished, lives=mine)
-            await_answers(ports[0], frozen, tmp_path)
-            await_rest(ports[0])
+            await_effects(tmp_path, "two", len(held), lives=mine)
+            await_rest(ports[1])
             # It works again as any other.
-            start_slow_runs(tmp_path, ports[0], begun + 5, seed=1)
+            await_answers(ports[0], frozen, tmp_path)
+            start_slow_runs(tmp_path, ports[0], 5 + len(effects_of(tmp_path, "one")), seed=1)
             await_rest(ports[0])
-            assert {run["id"]: run for run in asked(ports[1], "/runs")}.items() >= theirs.items()
             for process in (other, frozen):
                 process.terminate()
                 process.wait(30)
     there = kept(tmp_path)
-    answers = answers_in(tmp_path)
-    # What was done last is not what counts here: the frozen process did it, too late.
-    found = problems(answers, [], there, repeats=True)
-    assert [one for one in found if "keeps" not in one] == []
-    for id_, run in theirs.items():
-        assert there.details[id_].result == run["result"].encode()
-        assert there.details[id_].row.ended_at == run["ended_at"]
+    # What was done last is not what counts here: the frozen process may have done it, too late.
+    found = problems(answers_in(tmp_path), effects_in(tmp_path), there)
+    assert [one for one in found if "not what it did last" not in one] == []
+    said = {one.said for one in effects_of(tmp_path, "two", lives=theirs)}
+    for run in held:
+        kept_result = next(task.result for task in there.details[run].tasks if task.key == "/two")
+        assert json.loads(kept_result or b"null") in said
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])

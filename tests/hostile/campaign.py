@@ -1,8 +1,9 @@
 """A fuzzing campaign over all targets: python tests/hostile/campaign.py --inputs 1000000 [--seed 1]
 
 Guided by coverage with atheris where it can be imported, else by chance alone. Every target runs in
-a process of its own; one line of JSON tells what was found. Status 1 where there is a finding, a
-hang, or memory that grew: the inputs that led there are kept in the folder --findings.
+a process of its own, with `--only mixed` all of them in one. One line of JSON tells what was found.
+Status 1 where there is a finding, a hang, or memory that grew; the inputs that led there are kept in
+the folder --findings.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
@@ -33,6 +34,7 @@ ROOT = Path(__file__).parents[2]
 SHARES = {  # of the inputs
     "intake": 0.35, "verifiers": 0.2, "decoders": 0.1, "handshakes": 0.15, "parts": 0.05, "filters": 0.15,
 }  # fmt: skip
+TARGETS = [*SHARES, "mixed"]
 GUIDED = importlib.util.find_spec("atheris") is not None
 SLOW = 2.0  # seconds of CPU that one input may take
 HANG = 120.0  # seconds without so many inputs done
@@ -46,8 +48,9 @@ MOST_FINDINGS = 20
 class Worker:
     """Feeds one target, and counts."""
 
-    def __init__(self, name: str, target: Target, inputs: int, findings: Path) -> None:
+    def __init__(self, name: str, target: Target, inputs: int, seconds: float | None, findings: Path) -> None:
         self._name, self._target, self._inputs, self._findings = name, target, inputs, findings
+        self._ends = None if seconds is None else time.monotonic() + seconds
         self._done, self._slowest = 0, 0.0
         self._found: dict[str, str] = {}
         self._came: Counter[str] = Counter()
@@ -70,7 +73,7 @@ class Worker:
         self._done += 1
         if self._warm is None and self._done >= self._inputs * WARM:
             self._warm = self._memory()
-        if self._done >= self._inputs:
+        if self._done >= self._inputs or (self._ends is not None and time.monotonic() > self._ends):
             self._end()
 
     def _keep(self, error: Exception, given: bytes) -> None:
@@ -104,7 +107,7 @@ class Worker:
         os._exit(0)  # the fuzzer's own way out knows no end
 
 
-def work(name: str, inputs: int, seed: int, findings: Path) -> None:
+def work(name: str, inputs: int, seconds: float | None, seed: int, findings: Path) -> None:
     """Fuzz one target in this process; does not return."""
     sys.path.insert(0, str(ROOT))
     with ExitStack() as stack:
@@ -112,16 +115,22 @@ def work(name: str, inputs: int, seed: int, findings: Path) -> None:
             import atheris  # type: ignore[import-untyped,unused-ignore]
 
             stack.enter_context(atheris.instrument_imports(include=["trigflow"]))
-        from tests.hostile.targets import TARGETS, seeds
-    worker = Worker(name, TARGETS[name](), inputs, findings)
+        from tests.hostile import targets
+    worker = Worker(name, targets.TARGETS[name](), inputs, seconds, findings)
     if not GUIDED:
-        for given in _by_chance(seeds(), seed):
+        for given in _by_chance(targets.seeds(), seed):
             worker.feed(given)
     with tempfile.TemporaryDirectory() as corpus:
-        for number, given in enumerate(seeds()):
+        for number, given in enumerate(targets.seeds()):
             Path(corpus, str(number)).write_bytes(given)
-        # Hangs and memory are watched by the worker; -len_control=0: long inputs from the start.
-        options = [f"-seed={seed}", f"-max_len={LONGEST}", "-len_control=0", "-timeout=0", "-rss_limit_mb=0"]
+        # Memory is watched by the worker; -len_control=0: long inputs from the start.
+        options = [
+            f"-seed={seed}",
+            f"-max_len={LONGEST}",
+            "-len_control=0",
+            f"-timeout={HANG:.0f}",
+            "-rss_limit_mb=0",
+        ]
         options += ["-reload=0", "-verbosity=0", f"-artifact_prefix={findings}/"]
         atheris.Setup([sys.argv[0], *options, corpus], worker.feed)
         atheris.Fuzz()
@@ -134,15 +143,16 @@ def _by_chance(seeds: list[bytes], seed: int) -> Iterator[bytes]:
         yield chance.randbytes(chance.choice((8, 32, 128, 512, LONGEST)))
 
 
-def run(inputs: int, seed: int, findings: Path, only: list[str]) -> dict[str, Any]:
+def run(inputs: int, seconds: float | None, seed: int, findings: Path, only: Sequence[str]) -> dict[str, Any]:
     """Fuzz every target, each in a process of its own, one after the other."""
     findings.mkdir(parents=True, exist_ok=True)
     told: dict[str, Any] = {"guided": GUIDED, "seed": seed, "targets": {}}
     for name in only or SHARES:
-        share = 1.0 if only else SHARES[name]
+        share = 1 / len(only) if only else SHARES[name]
         command = [sys.executable, str(Path(__file__).resolve()), "--target", name]
         command += ["--inputs", str(max(1, round(inputs * share)))]
         command += ["--seed", str(seed), "--findings", str(findings)]
+        command += [] if seconds is None else ["--seconds", str(seconds * share)]
         ended = subprocess.run(command, capture_output=True, text=True, check=False)
         results = [line for line in ended.stdout.splitlines() if line.startswith("RESULT ")]
         told["targets"][name] = (
@@ -162,14 +172,15 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--inputs", type=int, default=20_000, help="in all, shared among the targets")
+    parser.add_argument("--seconds", type=float, help="at most, in all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"))
-    parser.add_argument("--only", nargs="*", default=[], choices=list(SHARES), help="these targets alone")
-    parser.add_argument("--target", choices=list(SHARES), help=argparse.SUPPRESS)
+    parser.add_argument("--only", nargs="*", default=[], choices=TARGETS, help="these targets alone")
+    parser.add_argument("--target", choices=TARGETS, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.target:
-        work(given.target, given.inputs, given.seed, given.findings)
-    told = run(given.inputs, given.seed, given.findings.resolve(), given.only)
+        work(given.target, given.inputs, given.seconds, given.seed, given.findings)
+    told = run(given.inputs, given.seconds, given.seed, given.findings.resolve(), given.only)
     print(json.dumps(told))
     return 0 if told["ok"] else 1
 

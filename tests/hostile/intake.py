@@ -17,7 +17,7 @@ from tests.hostile.tampering import sent_by
 from tests.hostile.zoo import KEY, KINDS, Heard, endpoints, zoo
 from trigflow import App
 from trigflow.sources.once import takes_once
-from trigflow.web.asgi import Message
+from trigflow.web.answers import Message
 
 NAMES = tuple(KINDS)
 FRESH_AFTER = 20_000  # inputs until the app is opened anew: its store keeps what arrived

@@ -186,6 +186,21 @@ def parts(choices: Choices) -> str:
     return "read"
 
 
+class Mixed:
+    """All targets in one process: the first byte of an input says which."""
+
+    def __init__(self) -> None:
+        self._targets = [make() for name, make in TARGETS.items() if name != "mixed"]
+
+    def feed(self, given: bytes) -> str:
+        which = given[0] if given else 0
+        return self._targets[which % len(self._targets)].feed(given[1:])
+
+    def rest(self) -> None:
+        for target in self._targets:
+            target.rest()
+
+
 TARGETS: dict[str, Callable[[], Target]] = {
     "intake": Intake,
     "verifiers": lambda: Plain(verifiers),
@@ -193,11 +208,13 @@ TARGETS: dict[str, Callable[[], Target]] = {
     "handshakes": lambda: Plain(handshakes),
     "parts": lambda: Plain(parts),
     "filters": lambda: Plain(filters),
+    "mixed": Mixed,
 }
 
 
 def seeds() -> list[bytes]:
     """Inputs to begin with: every source, genuine and whole, and some longer ones."""
     plain = [bytes([number]) for number in range(len(NAMES))]
+    plain += [bytes([0, number]) for number in range(len(NAMES))]  # for the mixed target
     asking = [bytes([number, 0, 6, 3, *range(12), at]) for number in range(len(NAMES)) for at in range(3)]
     return plain + asking + [bytes(len(QUERIES)), bytes(range(256))]

@@ -165,6 +165,7 @@ class Stores(RuleBasedStateMachine):
         self.deliveries[new.id] = (new, outcome)
         for store in self.stores:
             self.portal.call(store.note, new)
+        self.all(lambda store: store.leave("nobody"))  # nobody waits for a note; this is kept after it
 
     @precondition(lambda self: self.events)
     @rule(data=st.data(), owner=st.none() | owners)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 from importlib.metadata import entry_points
 from importlib.resources import files
 from pathlib import Path
@@ -15,6 +16,7 @@ from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspe
 from trigflow.cli.registrations import show_plan, told_step
 from trigflow.cli.screen import say, show_fields, show_json, show_table, styled
 from trigflow.cli.targets import TargetError
+from trigflow.core.durations import shown_duration
 from trigflow.core.errors import SetupError
 from trigflow.core.jobs import Job
 from trigflow.core.settings import Resolved, resolve
@@ -150,6 +152,8 @@ def _settings(resolved: Resolved) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for field in attrs.fields(type(resolved.settings)):
         value = getattr(resolved.settings, field.name)
+        if isinstance(value, timedelta):
+            value = shown_duration(value)
         hidden = field.metadata["secret"] and value is not None
         found.append(
             {

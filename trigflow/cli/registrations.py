@@ -12,9 +12,9 @@ from cyclopts import Parameter
 from trigflow.app import App
 from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspected
 from trigflow.cli.screen import say, show_json, show_table, styled, warn
-from trigflow.core.plan import Action, Step
+from trigflow.core.plan import GRACE, Action, Step
 from trigflow.runtime import records as r
-from trigflow.runtime.reconcile import GRACE, Applied
+from trigflow.runtime.reconcile import Applied
 
 WOULD_CHANGE = 3  # exit code of `plan --exit-code`
 SYMBOLS: dict[Action, tuple[str, str]] = {

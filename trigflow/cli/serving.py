@@ -27,7 +27,7 @@ from trigflow.cli.opening import PublicUrl, StorePath, TargetName, set_up
 from trigflow.cli.screen import safe, say, styled, warn
 from trigflow.cli.targets import target_of
 from trigflow.core.errors import SetupError
-from trigflow.web.asgi import Message, Receive, Scope, Send
+from trigflow.web.answers import Message, Receive, Scope, Send
 from trigflow.web.health import LIVENESS, READINESS
 
 LOOPBACK = "127.0.0.1"

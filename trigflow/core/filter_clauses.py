@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import reduce
 
-import attrs
+import msgspec
 
 from trigflow.core.filter_values import (
     LONGEST_CLAUSE,
@@ -34,8 +34,7 @@ Holds = Callable[[object], bool]
 POSITION = re.compile("0|[1-9][0-9]{0,8}")
 
 
-@attrs.frozen(eq=False)
-class Clause:
+class Clause(msgspec.Struct, frozen=True, eq=False):
     """A predicate on one value, which may be MISSING.
 
     equalities: conditions that hold whenever the clause does; paths start at the value.
@@ -100,7 +99,7 @@ def either(clauses: Sequence[Clause], written: object) -> Clause:
         return False
 
     found = leaf(f"one of the filters {shown(written, limit=LONGEST_CLAUSE)}", holds)
-    return attrs.evolve(found, equalities=_common(clauses), reads=read_by(clauses))
+    return msgspec.structs.replace(found, equalities=_common(clauses), reads=read_by(clauses))
 
 
 def _common(clauses: Sequence[Clause]) -> tuple[Equality, ...]:
@@ -116,7 +115,7 @@ def negation(clause: Clause, written: object) -> Clause:
     """Make a clause that holds if this one does not."""
     check = clause.holds
     found = leaf(f"not {shown(written, limit=LONGEST_CLAUSE)}", lambda value: not check(value))
-    return attrs.evolve(found, reads=clause.reads)
+    return msgspec.structs.replace(found, reads=clause.reads)
 
 
 def fields(wanted: Mapping[str, Clause], written: object) -> Clause:

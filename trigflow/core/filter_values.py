@@ -12,7 +12,7 @@ from enum import Enum
 from itertools import islice
 from typing import Final, TypeAlias, TypeGuard, cast
 
-import attrs
+import msgspec
 
 from trigflow.core.errors import SetupError
 
@@ -114,8 +114,7 @@ def dotted(path: Path) -> str:
     return ".".join(key.replace("\\", "\\\\").replace(".", "\\.") for key in path)
 
 
-@attrs.frozen
-class Mismatch:
+class Mismatch(msgspec.Struct, frozen=True):
     """The clause of a filter that a payload does not meet.
 
     path: where in the payload, such as `issue.user.type`; "" is the payload itself.
@@ -131,8 +130,7 @@ class Mismatch:
         return f"{self.path or 'payload'}: expected {self.expected}, saw {shown(self.saw)}"
 
 
-@attrs.frozen
-class Equality:
+class Equality(msgspec.Struct, frozen=True):
     """A condition that every match meets: at `path` stands one of `values`.
 
     An array on the way stands for each of its objects; an array at the end is no match.
@@ -143,8 +141,7 @@ class Equality:
     values: frozenset[object]
 
 
-@attrs.frozen
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A place in a filter, to be named in errors.
 
     where: what the filter belongs to, such as "job triage, filter".
@@ -158,7 +155,7 @@ class Place:
         """Return the place one level further in; SetupError where that is too deep."""
         if len(self.path) >= DEEPEST:
             raise self.error(f"at most {DEEPEST} levels", "more", "make the filter flatter")
-        return attrs.evolve(self, path=(*self.path, str(key)))
+        return msgspec.structs.replace(self, path=(*self.path, str(key)))
 
     def error(self, expected: str, got: str, remedy: str) -> SetupError:
         """Make the error for what is written here; `got` is shown as it is."""

@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from urllib.parse import parse_qsl
 
 import attrs
+
+
+@lru_cache(maxsize=256)  # code asks for the same few, again and again
+def _raw(name: str) -> bytes:
+    return name.lower().encode("latin-1")
 
 
 class Headers:
@@ -28,7 +34,7 @@ class Headers:
 
     def get(self, name: str) -> str | None:
         """Return the first value of a header, or None."""
-        wanted = name.lower().encode("latin-1")
+        wanted = _raw(name)
         for key, value in self.raw:
             if key == wanted:
                 return value.decode("latin-1")
@@ -36,7 +42,7 @@ class Headers:
 
     def all(self, name: str) -> list[str]:
         """Return every value of a header, in the order received."""
-        wanted = name.lower().encode("latin-1")
+        wanted = _raw(name)
         return [value.decode("latin-1") for key, value in self.raw if key == wanted]
 
     def __iter__(self) -> Iterator[tuple[str, str]]:

@@ -30,3 +30,12 @@ class Ids:
         """
         self._last = max(self._last + 1, int(self._now() * 1000) << COUNTER_BITS)
         return f"{kind}_{self._last:016x}{self._tail}"
+
+
+def part_of(whole: str, kind: str, number: int) -> str:
+    """Return the name of a part of something, such as the first event of a delivery.
+
+    evt_0193f0c2a1b00001f3a9c2d4e1, then evt_…-1 and so on, of dlv_0193f0c2a1b00001f3a9c2d4e1.
+    """
+    _, _, moment = whole.partition("_")
+    return f"{kind}_{moment}-{number}" if number else f"{kind}_{moment}"

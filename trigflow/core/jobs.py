@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, Literal, NoReturn, TypeGuard, TypeVar, get_type_hints
 
 import attrs
+import msgspec
 
 from trigflow.core.errors import PayloadError, SetupError
 from trigflow.core.filters import Filter, Matcher, all_of, compile_filter
@@ -29,8 +30,7 @@ Hook = Callable[[Run], Awaitable[None] | None]
 MARK = "__trigflow__"
 
 
-@attrs.frozen
-class Options:
+class Options(msgspec.Struct, frozen=True):
     """What a job may say beside its triggers.
 
     id: the job's name in the store; default `module:qualname`. Renaming a
@@ -60,8 +60,7 @@ class Options:
     version: str = ""
 
 
-@attrs.frozen
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """What `trigger` leaves on a function."""
 
     triggers: tuple[Listens, ...]
@@ -116,8 +115,7 @@ def _name(function: Callable[..., Any]) -> str:
 Role = Literal["payload", "given", "client"]
 
 
-@attrs.frozen
-class Parameter:
+class Parameter(msgspec.Struct, frozen=True):
     """One parameter of a job's function, and what is passed for it."""
 
     name: str
@@ -126,8 +124,7 @@ class Parameter:
     keyword: bool = False
 
 
-@attrs.frozen(eq=False)
-class Listening:
+class Listening(msgspec.Struct, frozen=True, eq=False):
     """One trigger of a job with everything that decides a match compiled."""
 
     trigger: Trigger[object]

@@ -15,6 +15,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 
 import attrs
+import msgspec
 
 from trigflow.core.errors import SetupError
 from trigflow.core.filter_clauses import POSITION
@@ -31,8 +32,7 @@ Paths = Sequence[Path]
 Hide = Callable[[object], object]
 
 
-@attrs.frozen
-class Marked:
+class Marked(msgspec.Struct, frozen=True):
     """The marked fields of one event specification; false where there are none."""
 
     paths: tuple[Path, ...] = ()
@@ -70,7 +70,7 @@ class Marked:
         rests = _below(self.paths, steps_of(mismatch.path) if mismatch.path else ())
         if () in rests:
             return f"{mismatch.path}: is marked sensitive, so neither its clause nor its value is shown"
-        hidden = attrs.evolve(mismatch, saw=_walked(mismatch.saw, rests, lambda _: HIDDEN))
+        hidden = msgspec.structs.replace(mismatch, saw=_walked(mismatch.saw, rests, lambda _: HIDDEN))
         return Scrub.of(_values(mismatch.saw, rests)).text(str(hidden))
 
 

@@ -20,6 +20,7 @@ from itertools import chain, islice
 from typing import Generic, TypeVar
 
 import attrs
+import msgspec
 
 from trigflow.core.filter_values import Reads, is_array, is_object, read_together
 from trigflow.core.filters import Equality, Matcher, Mismatch
@@ -42,16 +43,14 @@ class _Node:
     groups: dict[object, _Group] = attrs.field(factory=dict[object, "_Group"])
 
 
-@attrs.frozen(eq=False)
-class _Group:
+class _Group(msgspec.Struct, frozen=True, eq=False):
     """Entries, by position: those to ask always, and the way to the others."""
 
     always: Sequence[int]
     root: _Node | None = None
 
 
-@attrs.frozen(eq=False)
-class _Topic(Generic[T]):
+class _Topic(msgspec.Struct, Generic[T], frozen=True, eq=False):
     entries: Sequence[tuple[Matcher, T]]
     group: _Group
     view: View

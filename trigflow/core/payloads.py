@@ -16,7 +16,6 @@ from functools import cache, partial
 from typing import TYPE_CHECKING, Any, Protocol, cast, get_type_hints
 from weakref import WeakKeyDictionary
 
-import attrs
 import msgspec
 import msgspec.inspect
 
@@ -239,8 +238,7 @@ def _structure_of_result(target: Callable[..., Any]) -> Structure:
         return structure_into(Any)
 
 
-@attrs.frozen
-class Kept:
+class Kept(msgspec.Struct, frozen=True):
     """JSON text, decoded on first use."""
 
     text: bytes

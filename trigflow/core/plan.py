@@ -18,26 +18,26 @@ actual   what the provider says it has   (None: it can't list, or was not asked)
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import timedelta
 from typing import Literal, TypeAlias
 
-import attrs
+import msgspec
 
 Identity: TypeAlias = tuple[str, str, str]
 Action = Literal[
     "create", "adopt", "update", "recreate", "renew", "rotate", "remove", "sweep", "none", "manual"
 ]
+GRACE = timedelta(minutes=10)  # wants of a process that is gone count this long: rolling deploys overlap
 
 
-@attrs.frozen
-class Wanted:
+class Wanted(msgspec.Struct, frozen=True):
     """A webhook that jobs want: events are names as told to the provider, sorted."""
 
     identity: Identity
     events: tuple[str, ...]
 
 
-@attrs.frozen
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """A webhook that the store has a row for.
 
     finished: a registration has succeeded. confirmed: a verified delivery came.
@@ -49,8 +49,7 @@ class Known:
     confirmed: bool = False
 
 
-@attrs.frozen
-class Actual:
+class Actual(msgspec.Struct, frozen=True):
     """A webhook as the provider has it."""
 
     events: tuple[str, ...]
@@ -58,8 +57,7 @@ class Actual:
     url_is_current: bool = True
 
 
-@attrs.frozen
-class Listed:
+class Listed(msgspec.Struct, frozen=True):
     """What a provider's list says of one identity's place.
 
     ours: this identity's webhook, if it is there.
@@ -73,8 +71,7 @@ class Listed:
     others: int = 0
 
 
-@attrs.frozen
-class Step:
+class Step(msgspec.Struct, frozen=True):
     """One thing to do, and why."""
 
     action: Action
@@ -91,8 +88,7 @@ class Step:
         return self.action != "none"
 
 
-@attrs.frozen
-class Means:
+class Means(msgspec.Struct, frozen=True):
     """What can be done for a source: nobody's hands, and whether an old secret can be used again."""
 
     automatic: bool = True
@@ -116,7 +112,7 @@ def plan(
             step = _wanted(wants[identity], rows.get(identity), found, can)
         else:
             step = _unwanted(rows[identity], can)
-        steps.append(step if found is None else attrs.evolve(step, others=found.others))
+        steps.append(step if found is None else msgspec.structs.replace(step, others=found.others))
         if found is not None and found.strays:
             reason = f"{found.strays} with our mark that the store does not know"
             steps.append(Step("sweep", identity, reason))
@@ -148,7 +144,9 @@ def _first(want: Wanted, listed: Listed | None, means: Means) -> Step:
         reason = "an unfinished one is there, and its secret was told once and is lost"
         return Step("recreate", want.identity, reason, want.events, missing=want.events)
     step = _differs(want, listed.ours.events, "")
-    return attrs.evolve(step, action="adopt", reason="ours is there, from a registration that did not finish")
+    return msgspec.structs.replace(
+        step, action="adopt", reason="ours is there, from a registration that did not finish"
+    )
 
 
 def _drift(ours: Actual) -> str:

@@ -25,11 +25,8 @@ _VALUE = re.compile(r"(?P<before>(?:^[?#]|=))(?P<value>[^&;#=?]+)(?=[&;#]|$)")
 _RANDOM = re.compile(r"(?=[^/]*[0-9])(?=[^/]*[A-Za-z])[^/]{20,}")  # a segment of a path that nobody made up
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _ENDPOINT = re.compile(r"(?P<mark>/e/[a-z2-7]{8}/)[a-z2-7]{32}(?![a-z2-7])")  # as opened.py mints them
-_PAIR = re.compile(
-    r"(?P<name>\b[\w-]{0,40}(?:token|secret|passw|signature|api[-_]?key|access[-_]?key)[\w-]{0,40}=)"
-    r"(?P<quote>['\"]?)[^\s&;,'\"<>()\[\]{}]+",
-    re.IGNORECASE,
-)
+_PAIR = re.compile(r"(?<![\w-])(?P<name>[\w-]{1,80})=(?P<quote>['\"]?)[^\s&;,'\"<>()\[\]{}]+")
+_PAIR_NAME = re.compile("token|secret|passw|signature|(api|access|private)[-_]?key", re.IGNORECASE)
 _SCHEME = re.compile(r"\b(?P<scheme>Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
 
 
@@ -64,7 +61,7 @@ def redacted_text(text: str) -> str:
     HTTP clients quote all of that.
     """
     text = _URL.sub(_redacted_url, text)
-    text = _PAIR.sub(rf"\g<name>\g<quote>{HIDDEN}", text)
+    text = _PAIR.sub(_redacted_pair, text)
     text = _SCHEME.sub(rf"\g<scheme> {HIDDEN}", text)
     return _ENDPOINT.sub(rf"\g<mark>{HIDDEN}", text)
 
@@ -75,6 +72,10 @@ def _redacted_url(found: re.Match[str]) -> str:
     path = "/".join([host, *map(_redacted_segment, segments)])
     more = _VALUE.sub(rf"\g<before>{HIDDEN}", found["more"])
     return f"{found['scheme']}{user}{path}{more}"
+
+
+def _redacted_pair(found: re.Match[str]) -> str:
+    return f"{found['name']}={found['quote']}{HIDDEN}" if _PAIR_NAME.search(found["name"]) else found[0]
 
 
 def _redacted_segment(segment: str) -> str:

@@ -18,6 +18,7 @@ from datetime import datetime
 from typing import Literal, cast
 
 import attrs
+import msgspec
 
 from trigflow.core.redact import redacted_text
 
@@ -37,8 +38,7 @@ TRANSITIONS: Mapping[State, frozenset[State]] = {
 }
 
 
-@attrs.frozen
-class Place:
+class Place(msgspec.Struct, frozen=True):
     """A run's row in the queue.
 
     due_at: unix milliseconds. owner: the process that runs it, if any.
@@ -85,8 +85,7 @@ class Run:
     replay_of: str | None = None
 
 
-@attrs.frozen
-class Failure:
+class Failure(msgspec.Struct, frozen=True):
     """Why something failed, for people: class and text, without a traceback's paths."""
 
     kind: str

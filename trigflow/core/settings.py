@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import attrs
+import msgspec
 
+from trigflow.core.durations import FOREVER, parse_duration, shown_duration
 from trigflow.core.errors import SettingsError
 
 Origin = Literal["keyword", "environment", "default"]
@@ -15,10 +18,16 @@ Registration = Literal["auto", "manual"]
 PREFIX = "TRIGFLOW_"
 LARGEST_BODY = 26 * 1024 * 1024  # GitHub sends up to 25 MB (its docs on webhook payloads)
 MOST_BODIES = 256 * 1024 * 1024
+LEAST_DEDUPE = timedelta(days=7)
+_KEPT = ("bodies", "runs", "deliveries", "noise", "registrations", "dedupe")
 
 
 def _setting(default: Any, told: str, *, secret: bool = False) -> Any:
     return attrs.field(default=default, repr=not secret, metadata={"help": told, "secret": secret})
+
+
+def _kept(days: int, what: str) -> Any:
+    return _setting(timedelta(days=days), f"how long to keep {what}; 0: forever")
 
 
 @attrs.frozen(kw_only=True)
@@ -42,6 +51,13 @@ class Settings:
     requests_limit: int = _setting(4096, "requests read or being answered at a time in a process")
     rate_limit: int = _setting(2000, "deliveries a second at an endpoint, after its burst; 0: no limit")
     rate_burst: int = _setting(20_000, "deliveries at an endpoint that may come at once")
+    # attrs fields, all of them
+    keep_bodies: timedelta = _kept(30, "bodies and payloads")  # noqa: RUF009
+    keep_runs: timedelta = _kept(90, "runs that have ended")  # noqa: RUF009
+    keep_deliveries: timedelta = _kept(90, "deliveries and their events, at least as long as runs")  # noqa: RUF009
+    keep_noise: timedelta = _kept(7, "deliveries that started nothing")  # noqa: RUF009
+    keep_registrations: timedelta = _kept(90, "attempts at registering")  # noqa: RUF009
+    keep_dedupe: timedelta = _kept(400, "what a redelivery is known by, at least as long as deliveries")  # noqa: RUF009
 
     def __attrs_post_init__(self) -> None:
         _check_url(self.url)
@@ -61,11 +77,35 @@ class Settings:
             )
         if not self.store:
             raise SettingsError("store", "is empty; give the path of a file, or memory:")
+        _check_keeping(self)
 
     @property
     def secret_keys(self) -> Sequence[str]:
         """The keys of the ring, the current one first."""
         return [key.strip() for key in (self.secret_key or "").split(",") if key.strip()]
+
+
+def _check_keeping(settings: Settings) -> None:
+    times = {name: getattr(settings, f"keep_{name}") for name in _KEPT}
+    for name, time in times.items():
+        if not isinstance(time, timedelta) or time < FOREVER:
+            raise SettingsError(
+                f"keep_{name}", f"is {time!r}; use a timedelta, which is not negative (0: forever)"
+            )
+    # A run is shown with its delivery, and is only known as a redelivery's by its dedupe key.
+    for shorter, longer in (("runs", "deliveries"), ("deliveries", "dedupe")):
+        if times[longer] != FOREVER and not FOREVER < times[shorter] <= times[longer]:
+            raise SettingsError(
+                f"keep_{longer}",
+                f"is {shown_duration(times[longer])}, less than keep_{shorter} "
+                f"({shown_duration(times[shorter])}); make it at least as long",
+            )
+    if FOREVER < settings.keep_dedupe < LEAST_DEDUPE:
+        raise SettingsError(
+            "keep_dedupe",
+            f"is {shown_duration(settings.keep_dedupe)}; providers send again for days: use "
+            f"{shown_duration(LEAST_DEDUPE)} or more",
+        )
 
 
 def _check_url(url: str | None) -> None:
@@ -80,8 +120,7 @@ def _check_url(url: str | None) -> None:
         raise SettingsError("url", "holds a user name or password; leave them out")
 
 
-@attrs.frozen
-class Resolved:
+class Resolved(msgspec.Struct, frozen=True):
     """Settings, and where each came from."""
 
     settings: Settings
@@ -109,12 +148,21 @@ def resolve(keywords: Mapping[str, Any], environ: Mapping[str, str]) -> Resolved
 def _parsed(variable: str, text: str, default: object) -> object:
     if isinstance(default, bool):
         return _switch(variable, text)
+    if isinstance(default, timedelta):
+        return _time(variable, text)
     if not isinstance(default, int):
         return text
     try:
         return int(text)
     except ValueError as error:
         raise SettingsError(variable, f"is {text!r}; use a whole number") from error
+
+
+def _time(variable: str, text: str) -> timedelta:
+    try:
+        return parse_duration(text.strip())
+    except ValueError as error:
+        raise SettingsError(variable, str(error)) from error
 
 
 def _switch(variable: str, text: str) -> bool:

@@ -34,7 +34,7 @@ from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, Returned, attempt_async
 from trigflow.runtime.discreet import Discretion, log_failure
 from trigflow.runtime.io import IO, SyncIO
-from trigflow.runtime.loops import is_being_cancelled
+from trigflow.runtime.loops import is_being_cancelled, scopes_of_this_loop
 from trigflow.runtime.ports import Again, Clock, Done, Runs
 from trigflow.runtime.sealed import Sealer
 from trigflow.runtime.session import Session, Suspended
@@ -105,6 +105,7 @@ class Executor:
         self._chance, self._sealer, self._secrets = chance, sealer, secrets
         self._limiter = anyio.CapacityLimiter(threads)
         self.handover: Handover = Handover()
+        self._new_scope: Callable[[], anyio.CancelScope] | None = None
 
     async def handle(self, claim: r.Claim) -> Done | Again:
         """Execute one attempt of a run.
@@ -138,11 +139,16 @@ class Executor:
             return await self._again(claim, None, [], UNKNOWN_JOB_WAIT)
         loaded = opened
         about = Discretion(job.marked(loaded.event_name), loaded.text, self._secrets)
-        session = Session(claim, loaded.tasks, self._runs, self._clock, self._chance, about)
+        session = Session(claim, loaded.tasks, self._runs, self._clock, self._chance, self._scope(), about)
         run = _run_of(loaded, job, claim)
         if claim.starts > MOST_STARTS:
             return await self._give_up(claim, job, run, session)
         return await self._attempt(claim, loaded, job, session, run)
+
+    def _scope(self) -> anyio.CancelScope:
+        if self._new_scope is None:
+            self._new_scope = scopes_of_this_loop()
+        return self._new_scope()
 
     def _opened(self, loaded: r.LoadedRun) -> r.LoadedRun | None:
         """Return a run with its payload as it arrived; None where no key of the ring fits."""

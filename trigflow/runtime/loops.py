@@ -71,6 +71,14 @@ def waiters_of_this_loop() -> Callable[[], Waiter]:
     return _Event
 
 
+def scopes_of_this_loop() -> Callable[[], anyio.CancelScope]:
+    """Return what makes cancel scopes for tasks of the running loop.
+
+    anyio looks for the loop at each scope, and then sets it up twice: half of its cost.
+    """
+    return type(anyio.CancelScope())
+
+
 def is_being_cancelled() -> bool:
     """Tell whether a cancellation error that was caught is meant for this task.
 

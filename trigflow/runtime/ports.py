@@ -5,13 +5,12 @@ A Protocol stands here only where two implementations exist.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import timedelta
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
 
 import anyio
-import attrs
 import msgspec
 
 from trigflow.runtime import records as r
@@ -119,12 +118,39 @@ class Queue(Protocol):
 class Registry(Protocol):
     """Where endpoints, subscriptions and wants are kept."""
 
-    async def endpoint(self, token: str) -> r.Endpoint | None:
-        """Find an endpoint by the random part of its URL."""
+    async def endpoints_at(self, tokens: Collection[str]) -> Mapping[str, r.Endpoint]:
+        """Find endpoints by the random parts of their URLs; what there is none for is left out.
+
+        Each has its keys and, of its subscriptions, the first and the first that takes
+        deliveries: one or two. The others are not read, however many there are.
+        """
+        ...
+
+    async def receiving(
+        self, addresses: Collection[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], Sequence[r.Subscription]]:
+        """Find the subscriptions that take deliveries, by endpoint id and account; no others are read.
+
+        What there is none for is left out.
+        """
+        ...
+
+    async def endpoints_for(
+        self, identities: Collection[tuple[str, str, str]]
+    ) -> Mapping[tuple[str, str, str], r.Endpoint]:
+        """Find subscriptions by what they are for: each endpoint has its keys and that subscription alone."""
+        ...
+
+    async def subscription(self, subscription_id: str) -> r.Subscription | None:
+        """Return a subscription that is not removed."""
+        ...
+
+    async def token_of(self, endpoint_id: str) -> str | None:
+        """Return the random part of an endpoint's URL; None where the endpoint is gone."""
         ...
 
     async def endpoints(self) -> Sequence[r.Endpoint]:
-        """Return all endpoints that are not removed."""
+        """Return all endpoints that are not removed, with all of their subscriptions: for people, and rarely."""
         ...
 
     async def create_subscription(self, endpoint: r.Endpoint, subscription: r.Subscription) -> r.Subscription:
@@ -221,8 +247,8 @@ class Retention(Protocol):
         """Remove, in one transaction, which of these are still old; return how many were."""
         ...
 
-    async def claim_chore(self, chore: str, owner: str, *, now: int, until: int) -> bool:
-        """Take what one process at a time must do; False where another has it."""
+    async def claim_chore(self, chore: str, *, now: int, until: int) -> bool:
+        """Take what one process must do once until a moment; False where somebody has taken it."""
         ...
 
 
@@ -249,13 +275,11 @@ class Item(msgspec.Struct, frozen=True):
     priority: int
 
 
-@attrs.frozen
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """The run has ended, or the claim was lost: nothing is left to do."""
 
 
-@attrs.frozen
-class Again:
+class Again(msgspec.Struct, frozen=True):
     """The run waits or is retried; it is in the queue again."""
 
     delay: timedelta

@@ -19,7 +19,7 @@ import msgspec
 
 from trigflow.core.errors import Rejected, StoreError, VerificationError
 from trigflow.core.http import Request, Response
-from trigflow.core.ids import Ids
+from trigflow.core.ids import Ids, part_of
 from trigflow.core.jobs import Job, Listening
 from trigflow.core.marked import NOTHING, Marked
 from trigflow.core.matching import Index
@@ -176,7 +176,8 @@ class Receiver:
                 topic = (read.subscription.identity, said.event.name)
                 seen = decoded.seen(self._matching.view(topic)) if said.is_whole else said.event.payload
                 found = self._matching.match(topic, seen)
-                events.append(self._new_event(read.subscription, said, found, now))
+                id_ = part_of(delivery_id, "evt", len(events))
+                events.append(self._new_event(id_, read.subscription, said, found, now))
                 if len(found) < self._matching.count(topic):
                     marked = self._sealer.marks.of(route.source.id, said.event.name)
                     trace += self._near_misses(topic, said.event.id, seen, marked or NOTHING)
@@ -193,22 +194,24 @@ class Receiver:
 
     def _new_event(
         self,
+        id_: str,
         subscription: r.Subscription,
         said: Said,
         found: Sequence[tuple[Job, Listening]],
         now: float,
     ) -> r.NewEvent:
         jobs = {job.id: job for job, _ in found if job.options.enabled}.values()
-        items = [Item(self._ids.new("run"), _due_at(job, now), job.options.priority) for job in jobs]
+        items = [
+            Item(part_of(id_, "run", number), _due_at(job, now), job.options.priority)
+            for number, job in enumerate(jobs)
+        ]
         runs = tuple(
             r.NewRun(item.run_id, job.id, item.due_at, statements, job.options.version)
             for item, job, statements in zip(items, jobs, self._engine.put(items), strict=True)
         )
         event = said.event
         at = None if event.at is None else int(event.at.timestamp() * 1000)
-        return r.NewEvent(
-            self._ids.new("evt"), event.id, event.name, at, said.text, said.context, runs, subscription.id
-        )
+        return r.NewEvent(id_, event.id, event.name, at, said.text, said.context, runs, subscription.id)
 
     def _near_misses(
         self, topic: Hashable, event: str, seen: object, marked: Marked

@@ -17,11 +17,12 @@ from datetime import timedelta
 from typing import Any
 
 import attrs
+import msgspec
 
 from trigflow.core.errors import Unauthorized
 from trigflow.core.ids import Ids
 from trigflow.core.payloads import encode_json
-from trigflow.core.plan import Identity, Known, Listed, Means, Step, Wanted, plan
+from trigflow.core.plan import GRACE, Identity, Known, Listed, Means, Step, Wanted, plan
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt, attempt_async
 from trigflow.runtime.clients import Clients
@@ -33,14 +34,12 @@ from trigflow.runtime.vault import Vault
 from trigflow.sources.external import Registered
 
 logger: logging.Logger = logging.getLogger("trigflow.registrations")
-GRACE = timedelta(minutes=10)  # wants of a process that is gone count this long: rolling deploys overlap
 CLAIM = timedelta(minutes=2)  # one process's right to register a subscription
 FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(hours=1)
 
 
-@attrs.frozen
-class Applied:
+class Applied(msgspec.Struct, frozen=True):
     """A step and what came of it; `error` is empty where it worked."""
 
     step: Step
@@ -145,7 +144,7 @@ class Reconciler:
         for want in [*self._wants, *await self._registry.wants(since=since)]:
             has = found.get(want.identity)
             events = tuple(sorted({*want.events, *(has.events if has else ())}))
-            found[want.identity] = attrs.evolve(has or want, events=events)
+            found[want.identity] = msgspec.structs.replace(has or want, events=events)
         return found
 
     def _means(self, identity: Identity) -> Means:

@@ -18,9 +18,11 @@ DeliveryOutcome = Literal["accepted", "duplicate", "handshake", "ignored", "reje
 SubscriptionState = Literal[
     "pending", "active", "paused", "silent", "failing", "expired", "disabled", "removed"
 ]
+TAKES_NOTHING: tuple[SubscriptionState, ...] = ("disabled", "removed")
 Coverage = Literal["events", "all", "unknown"]
 # What is kept for a time of its own; "processes" are those that are gone.
 Kind = Literal["runs", "noise", "deliveries", "bodies", "registrations", "processes", "dedupe"]
+NOISE: tuple[DeliveryOutcome, ...] = ("rejected", "ignored", "handshake", "duplicate")
 
 
 # --- the engine's rows, executed by the store inside its own transaction
@@ -266,7 +268,7 @@ class Subscription:
 
 @attrs.frozen
 class Endpoint:
-    """A URL of ours, with its keys and the subscriptions behind it."""
+    """A URL of ours, with its keys and those of the subscriptions behind it that were asked for."""
 
     id: str
     token: str = attrs.field(repr=False)
@@ -277,8 +279,7 @@ class Endpoint:
     subscriptions: tuple[Subscription, ...] = ()
 
 
-@attrs.frozen
-class Want:
+class Want(msgspec.Struct, frozen=True):
     """Events that one process's jobs want from a source."""
 
     source: str
@@ -293,8 +294,7 @@ class Want:
         return (self.source, self.key, self.connection)
 
 
-@attrs.frozen
-class RegistrationAttempt:
+class RegistrationAttempt(msgspec.Struct, frozen=True):
     """One call of a provider to bring a subscription in line."""
 
     id: str

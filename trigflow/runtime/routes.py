@@ -1,98 +1,98 @@
-"""From the random part of a URL to the endpoint behind it, without a read per request."""
+"""From the random part of a URL to the endpoint behind it, and from an account to its subscriptions.
+
+What is found is remembered, so that there is no read per request, and only what a
+request needs is read, however many subscriptions share its endpoint.
+"""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import attrs
 import msgspec
 
 from trigflow.core.http import Request
 from trigflow.runtime import records as r
+from trigflow.runtime.lookups import Lookups
 from trigflow.runtime.ports import Clock, Registry
 from trigflow.runtime.vault import Vault
 from trigflow.sources.external import ExternalSource
 from trigflow.sources.verify import Key
 
-FRESH = 5.0  # seconds that an endpoint is used without asking the store again
-MOST_UNKNOWN = 10_000  # tokens remembered as unknown, so that a scan costs no reads
+FRESH = 5.0  # seconds that what was read is used without asking the store again
+MOST = 10_000  # endpoints and accounts that are remembered, and as many unknown ones: a scan costs few reads
+LONGEST_ACCOUNT = 200  # characters; longer ones are read each time: they are the sender's to choose
 
 AnySource = ExternalSource[Any, Any, Any]
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Route:
-    """An endpoint, ready to receive: keys opened, source found."""
+    """An endpoint, ready to receive: keys opened, source found.
+
+    subscriptions: those that take all deliveries, where the source does not tell accounts apart.
+    """
 
     endpoint: r.Endpoint
     source: AnySource
     keys: tuple[Key, ...] = attrs.field(repr=False)
     facts: Mapping[str, str]
-    loaded_at: float
     subscriptions: tuple[r.Subscription, ...]
-    by_account: Mapping[str, Sequence[r.Subscription]]
 
     @property
     def pending(self) -> bool:
         """Tell whether the provider has not confirmed the endpoint yet."""
         return self.endpoint.state == "pending"
 
-    def addressed(self, request: Request) -> Sequence[r.Subscription]:
-        """Return the subscriptions that a delivery is for."""
-        if self.source.account is None:
-            return self.subscriptions[:1]
-        accounts = {value.decode("utf-8", "replace") for value in self.source.account.values(request)}
-        return [one for account in accounts for one in self.by_account.get(account, ())]
+
+_Addressed: TypeAlias = tuple[Route, str]  # with the route: its accounts are forgotten with it
+_Receiving: TypeAlias = tuple[r.Subscription, ...]
 
 
 class Routes:
-    """Finds endpoints; what it remembers is at most FRESH seconds old."""
+    """Finds endpoints and accounts; what it remembers is at most FRESH seconds old."""
 
     def __init__(
         self, sources: Mapping[str, AnySource], registry: Registry, vault: Vault, clock: Clock
     ) -> None:
         """Know the sources by id."""
-        self._sources, self._registry, self._vault, self._clock = sources, registry, vault, clock
-        self._known: dict[str, Route] = {}
-        self._unknown: dict[str, float] = {}
+        self._sources, self._registry, self._vault = sources, registry, vault
+        self._found: set[str] = set()
+        self._endpoints: Lookups[str, r.Endpoint, Route | None] = Lookups(
+            registry.endpoints_at, self._route, clock, fresh=FRESH, most=MOST
+        )
+        self._accounts: Lookups[_Addressed, _Receiving, _Receiving] = Lookups(
+            self._receiving, lambda _, found: found or (), clock, fresh=FRESH, most=MOST
+        )
 
     async def find(self, token: str) -> Route | None:
         """Return the route of a token; None for a URL that is not ours, or whose source this app lacks."""
-        route = self._known.get(token)
-        now = self._clock.now()
-        if route is not None and now - route.loaded_at < FRESH:
-            return route
-        if now - self._unknown.get(token, -FRESH) < FRESH:
-            return None
-        return await self._load(token)
+        answer = self._endpoints.remembered(token)
+        return await self._endpoints.find(token) if answer is None else answer.value
+
+    async def addressed(self, route: Route, request: Request) -> Sequence[r.Subscription]:
+        """Return the subscriptions that a delivery is for.
+
+        Asks the store only where the source tells accounts apart and one of them is not remembered.
+        """
+        part = route.source.account
+        if part is None:
+            return route.subscriptions
+        accounts = [(route, value.decode("utf-8", "replace")) for value in part.values(request)]
+        if len(accounts) == 1:
+            answer = self._accounts.remembered(accounts[0])
+            if answer is not None:
+                return answer.value
+        return await self._find_accounts(list(dict.fromkeys(accounts)))
 
     def knows(self, token: str) -> bool:
         """Tell whether an endpoint was found under this token before."""
-        return token in self._known
+        return token in self._found
 
     def forget(self, token: str) -> None:
-        """Read an endpoint anew on its next request: its row has changed."""
-        self._known.pop(token, None)
-        self._unknown.pop(token, None)
-
-    async def _load(self, token: str) -> Route | None:
-        endpoint = await self._registry.endpoint(token)
-        now = self._clock.now()
-        source = None if endpoint is None else self._sources.get(endpoint.source)
-        if endpoint is None or source is None:
-            self._known.pop(token, None)
-            if len(self._unknown) >= MOST_UNKNOWN:
-                self._unknown.clear()
-            self._unknown[token] = now
-            return None
-        keys = self.keys_of(endpoint)
-        route = Route(
-            endpoint, source, keys, _facts(endpoint, source, keys), now, *_receiving(endpoint.subscriptions)
-        )
-        self._known[token] = route
-        return route
+        """Read an endpoint, and the accounts there, anew on its next request: a row has changed."""
+        self._endpoints.forget(token)
 
     def keys_of(self, endpoint: r.Endpoint) -> tuple[Key, ...]:
         """Open an endpoint's keys."""
@@ -101,17 +101,37 @@ class Routes:
             for key in endpoint.keys
         )
 
+    def __len__(self) -> int:
+        """Return how many endpoints and accounts are remembered."""
+        return len(self._endpoints) + len(self._accounts)
 
-def _receiving(
-    subscriptions: Sequence[r.Subscription],
-) -> tuple[tuple[r.Subscription, ...], Mapping[str, Sequence[r.Subscription]]]:
-    """Return the subscriptions that take deliveries, and the same by account."""
-    receiving = tuple(one for one in subscriptions if one.state not in ("removed", "disabled"))
-    by_account: defaultdict[str, list[r.Subscription]] = defaultdict(list)
-    for one in receiving:
-        if one.account is not None:
-            by_account[one.account].append(one)
-    return receiving, dict(by_account)
+    def _route(self, token: str, endpoint: r.Endpoint | None) -> Route | None:
+        source = None if endpoint is None else self._sources.get(endpoint.source)
+        if endpoint is None or source is None:
+            self._found.discard(token)
+            return None
+        keys = self.keys_of(endpoint)
+        route = Route(
+            endpoint, source, keys, _facts(endpoint, source, keys), _first_receiving(endpoint.subscriptions)
+        )
+        self._found.add(token)
+        return route
+
+    async def _find_accounts(self, accounts: Sequence[_Addressed]) -> Sequence[r.Subscription]:
+        found = await self._accounts.find_all(accounts)
+        for one in accounts:
+            if len(one[1]) > LONGEST_ACCOUNT:
+                self._accounts.forget(one)
+        return [subscription for some in found for subscription in some]
+
+    async def _receiving(self, asked: Collection[_Addressed]) -> Mapping[_Addressed, _Receiving]:
+        found = await self._registry.receiving({(route.endpoint.id, account) for route, account in asked})
+        return {one: tuple(found.get((one[0].endpoint.id, one[1]), ())) for one in asked}
+
+
+def _first_receiving(subscriptions: Sequence[r.Subscription]) -> tuple[r.Subscription, ...]:
+    """Return the first that takes deliveries, if there is one."""
+    return tuple(one for one in subscriptions if one.state not in r.TAKES_NOTHING)[:1]
 
 
 def _facts(endpoint: r.Endpoint, source: AnySource, keys: tuple[Key, ...]) -> Mapping[str, str]:

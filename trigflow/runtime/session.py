@@ -66,15 +66,16 @@ class Session:
         runs: Runs,
         clock: Clock,
         chance: Callable[[], float],
-        about: Discretion | None = None,
+        scope: anyio.CancelScope,
+        about: Discretion,
     ) -> None:
-        """Take a claim, what earlier attempts kept, and what may be told of failures."""
+        """Take a claim, what earlier attempts kept, a scope for this one, and what may be told of failures."""
         self.claim = claim
-        self.about: Discretion = about or Discretion()
+        self.about: Discretion = about
         self.suspended_until: int | None = None
         self.lost: bool = False
         self.unavailable: StoreUnavailable | None = None
-        self.scope: anyio.CancelScope = anyio.CancelScope()
+        self.scope: anyio.CancelScope = scope
         self._kept = {task.key: task for task in tasks} if tasks else NOTHING_KEPT
         self._runs, self._clock, self._chance = runs, clock, chance
         self._begun: dict[str, bool] = {}  # key paths, and whether they are in flight

@@ -17,6 +17,7 @@ from typing import Literal, TypeAlias, cast
 
 import anyio
 import attrs
+import msgspec
 
 from trigflow.core.errors import StoreUnavailable
 from trigflow.runtime.boundary import Raised, attempt, attempt_async
@@ -32,8 +33,7 @@ State: TypeAlias = Literal["running", "restarting", "failed", "off"]
 Loop: TypeAlias = Callable[[], Awaitable[object]]
 
 
-@attrs.frozen
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """How one part of an open app is.
 
     since: unix seconds of the last change of state.

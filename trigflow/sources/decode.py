@@ -7,13 +7,12 @@ from __future__ import annotations
 
 from typing import Any, Final, Protocol
 
-import attrs
 import msgspec
 
 from trigflow.core.errors import DecodeError
 from trigflow.core.http import Request
 from trigflow.core.views import View, view_of
-from trigflow.sources.parts import FORM, Form
+from trigflow.sources.parts import FORM, form_values
 
 _UNREAD: Final = object()
 _whole: View = view_of(None)
@@ -95,8 +94,7 @@ def no_body(request: Request) -> Decoded:
     return Decoded(b"null", "nothing")
 
 
-@attrs.frozen
-class JsonOrForm:
+class JsonOrForm(msgspec.Struct, frozen=True):
     """Read JSON from the body, or from a field of it where the body is a form."""
 
     field: str
@@ -105,7 +103,7 @@ class JsonOrForm:
         """Read the field if the content type is a form's, else the body."""
         if request.content_type != FORM:
             return decode_json(request)
-        found = Form(self.field).values(request)
+        found = form_values(request, self.field)
         if len(found) != 1:
             raise DecodeError("bad-form", f"the form has {len(found)} fields {self.field!r} instead of one")
         return Decoded(found[0], f"the form field {self.field!r}")

@@ -7,14 +7,13 @@ import hmac
 import re
 from collections.abc import Sequence
 
-import attrs
+import msgspec
 
 from trigflow.core.http import Request
-from trigflow.sources.parts import FORM, Part, fields, has_too_many, octets
+from trigflow.sources.parts import FORM, LARGEST_FORM, Part, fields, has_too_many, octets
 
 
-@attrs.frozen
-class Unescaped:
+class Unescaped(msgspec.Struct, frozen=True):
     """A part with the percent-escapes of some ASCII characters decoded, and no others (HubSpot v3)."""
 
     part: Part
@@ -33,8 +32,7 @@ class Unescaped:
         return f"{self.part}, {self.characters} unescaped"
 
 
-@attrs.frozen
-class SortedForm:
+class SortedForm(msgspec.Struct, frozen=True):
     """The form's fields by name, each name followed by each distinct value, with nothing between (Twilio).
 
     A body that is no form must be vouched for by the URL, which the signature covers: its hex SHA-256
@@ -45,7 +43,7 @@ class SortedForm:
 
     def values(self, request: Request) -> Sequence[bytes]:
         """Return one value, empty for a vouched body."""
-        if has_too_many(request.body):
+        if len(request.body) > LARGEST_FORM or has_too_many(request.body):
             return ()
         wanted = octets(self.body_hash)
         query = octets(request.url).partition(b"?")[2]
@@ -62,8 +60,7 @@ class SortedForm:
         return "the sorted form"
 
 
-@attrs.frozen
-class Either:
+class Either(msgspec.Struct, frozen=True):
     """The first part that is there, as where a sender uses JSON or a form."""
 
     parts: tuple[Part, ...]

@@ -33,8 +33,7 @@ RATE = re.compile(rb"[0-9]{1,9}|\*")
 LEASE = re.compile(rb"[1-9][0-9]{0,8}")
 
 
-@attrs.frozen
-class Guarded:
+class Guarded(msgspec.Struct, frozen=True):
     """A part that goes into an answer, and what it may look like."""
 
     part: Part
@@ -51,16 +50,14 @@ class Guarded:
         return found[0]
 
 
-@attrs.frozen
-class SignedToken:
+class SignedToken(msgspec.Struct, frozen=True):
     """A token of the request, signed with the endpoint's key."""
 
     token: Guarded
     mac: Mac
 
 
-@attrs.frozen
-class Reply:
+class Reply(msgspec.Struct, frozen=True):
     """What is answered: a status, headers, and either one text or the fields of a JSON object."""
 
     status: int = 200
@@ -69,8 +66,7 @@ class Reply:
     headers: tuple[tuple[str, Guarded | str], ...] = ()
 
 
-@attrs.frozen
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """A part that must equal a fact of the endpoint, such as the topic it asked for."""
 
     part: Part
@@ -117,8 +113,7 @@ class Capture:
     lease_seconds: int | None = None
 
 
-@attrs.frozen
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """How to go on with a handshake: verify it first if `must_verify`, keep the capture, respond."""
 
     response: Response

@@ -77,16 +77,21 @@ class KeyRule:
 
     def usable(self, keys: Sequence[Key], *, now: float) -> list[tuple[int | None, bytes]]:
         """Return index (None: the fixed key) and bytes of every key to try; VerificationError if none."""
-        found: list[tuple[int | None, bytes]]
+        usable: list[tuple[int | None, bytes]] = []
         if self.fixed is not None:
-            found = [(None, self.material(self._fixed_secret()))]
+            self._add(usable, None, self._fixed_secret())
         else:
-            valid = ((index, key) for index, key in enumerate(keys) if key.is_valid(now=now))
-            found = [(index, self.material(key.secret)) for index, key in valid]
-        usable = [(index, key) for index, key in found if key and self.fits(key)]
+            for index, key in enumerate(keys):
+                if key.is_valid(now=now):
+                    self._add(usable, index, key.secret)
         if not usable:
             raise VerificationError("no-key", "the endpoint has no valid key; set its secret or rotate it")
         return usable
+
+    def _add(self, usable: list[tuple[int | None, bytes]], index: int | None, secret: bytes) -> None:
+        material = self.material(secret)
+        if material and self.fits(material):
+            usable.append((index, material))
 
     def signing(self, key: Key) -> bytes:
         """Return the bytes to sign with: the fixed key's if there is one, else those of `key`."""

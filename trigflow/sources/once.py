@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-import attrs
+import msgspec
 
 from trigflow.core.errors import VerificationError
 from trigflow.core.http import Request
@@ -18,8 +18,7 @@ from trigflow.sources.signed import Signed
 from trigflow.sources.tokens import Alternatives, Verifier
 
 
-@attrs.frozen
-class Mark:
+class Mark(msgspec.Struct, frozen=True):
     """What stands for a signed message, and the Unix seconds until which its signature is accepted."""
 
     digest: bytes

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Literal, Protocol
 
 import attrs
+import msgspec
 
 from trigflow.core.errors import SetupError
 
@@ -40,10 +41,9 @@ _SHAPE: dict[Encoding, re.Pattern[bytes]] = {
 }
 
 
-def _known(encoding: Encoding) -> Encoding:
+def _check_encoding(encoding: Encoding) -> None:
     if encoding not in ENCODE:
         raise SetupError(f"encoding={encoding!r}; use 'hex', 'base64' or 'base64url'")
-    return encoding
 
 
 def undone(text: bytes, encoding: Encoding) -> bytes | None:
@@ -75,13 +75,15 @@ class Scheme(Protocol):
         ...
 
 
-@attrs.frozen
-class Mac:
+class Mac(msgspec.Struct, frozen=True):
     """An HMAC behind a fixed prefix."""
 
     algorithm: str
     prefix: bytes = b""
-    encoding: Encoding = attrs.field(default="hex", converter=_known)
+    encoding: Encoding = "hex"
+
+    def __post_init__(self) -> None:
+        _check_encoding(self.encoding)
 
     def sign(self, key: bytes, message: bytes) -> bytes:
         """Return prefix and encoded HMAC."""
@@ -156,8 +158,7 @@ class NamedMac:
         return "HMAC-" + "/".join(mac.algorithm.upper() for mac in self.macs.values())
 
 
-@attrs.frozen
-class PlainHash:
+class PlainHash(msgspec.Struct, frozen=True):
     """A hash over bytes that hold the key themselves: weaker than a MAC, but some providers use it."""
 
     algorithm: str = "sha256"
@@ -186,11 +187,13 @@ def is_ed25519_key(key: bytes) -> bool:
     return len(key) == 32
 
 
-@attrs.frozen
-class Ed25519:
+class Ed25519(msgspec.Struct, frozen=True):
     """Ed25519 (RFC 8032). Verified with the 32 bytes of the public key, signed with the private seed."""
 
-    encoding: Encoding = attrs.field(default="hex", converter=_known)
+    encoding: Encoding = "hex"
+
+    def __post_init__(self) -> None:
+        _check_encoding(self.encoding)
 
     def sign(self, key: bytes, message: bytes) -> bytes:
         """Sign with a private seed; of a seed with its public key, 64 bytes, the first half counts."""
@@ -244,11 +247,13 @@ def _p256_key(key: bytes) -> EllipticCurvePublicKey | None:
     )
 
 
-@attrs.frozen
-class EcdsaP256:
+class EcdsaP256(msgspec.Struct, frozen=True):
     """ECDSA on P-256 with SHA-256, DER signatures. Verified with a public key (SPKI), signed with PKCS #8."""
 
-    encoding: Encoding = attrs.field(default="base64", converter=_known)
+    encoding: Encoding = "base64"
+
+    def __post_init__(self) -> None:
+        _check_encoding(self.encoding)
 
     def sign(self, key: bytes, message: bytes) -> bytes:
         """Sign with a private key in DER."""

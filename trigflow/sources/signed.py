@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import attrs
+import msgspec
 
 from trigflow.core.errors import SetupError, VerificationError
 from trigflow.core.http import Headers, Request
@@ -23,8 +24,7 @@ MOST_SIGNATURES = 32  # in one list; each may cost a public-key check
 Named = tuple[tuple[str, str], ...]  # headers to send: name, value
 
 
-@attrs.frozen
-class SecretPart:
+class SecretPart(msgspec.Struct, frozen=True):
     """Where the key itself stands among the hashed bytes; nothing outside `hashed` reads it."""
 
     def values(self, request: Request) -> Sequence[bytes]:
@@ -91,8 +91,7 @@ class Template:
         )
 
 
-@attrs.frozen
-class Signed:
+class Signed(msgspec.Struct, frozen=True):
     """A signature at one place over parts of the request.
 
     once: what was signed is taken once while its time is near enough (trigflow.sources.once).
@@ -105,7 +104,7 @@ class Signed:
     stamp: Stamp | None = None
     once: bool = False
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.once and self.stamp is None:
             raise SetupError("once=True needs timestamp=: without a time it would have to be kept for ever")
 

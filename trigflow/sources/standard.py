@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 
-import attrs
+import msgspec
 
 from trigflow.core.errors import SetupError, VerificationError
 from trigflow.core.http import Request
@@ -23,8 +23,7 @@ _MAC = Mac("sha256", b"", "base64")
 _ED25519 = Ed25519("base64")
 
 
-@attrs.frozen
-class Family:
+class Family(msgspec.Struct, frozen=True):
     """The three headers of one spelling, such as webhook-id, webhook-timestamp, webhook-signature."""
 
     name: str
@@ -38,7 +37,7 @@ class Family:
         """Name the headers of a family; `stamp` lends its tolerance."""
         identity, time = Header(f"{name}-id"), Header(f"{name}-timestamp")
         over = Template((identity, b".", time, b".", BODY))
-        return cls(name, identity, attrs.evolve(stamp, at=time), Header(f"{name}-signature"), over)
+        return cls(name, identity, msgspec.structs.replace(stamp, at=time), Header(f"{name}-signature"), over)
 
 
 def _kind(secret: bytes) -> tuple[bytes, Scheme]:
@@ -53,14 +52,13 @@ def _material(secret: bytes) -> bytes:
     return KeyRule(None, "base64", prefix).material(secret)
 
 
-@attrs.frozen
-class StandardWebhooks:
+class StandardWebhooks(msgspec.Struct, frozen=True):
     """The verifier of Standard Webhooks; the first family whose signature is there decides alone."""
 
     families: tuple[Family, ...]
     rule: KeyRule
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if not self.families:
             raise SetupError("standard_webhooks needs a header prefix such as 'webhook'")
 

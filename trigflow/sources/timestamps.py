@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 
-import attrs
+import msgspec
 
 from trigflow.core.errors import SetupError, VerificationError
 from trigflow.core.http import Request
@@ -22,15 +22,14 @@ _RFC3339 = re.compile(
 )
 
 
-@attrs.frozen
-class Stamp:
+class Stamp(msgspec.Struct, frozen=True):
     """Where a request's time stands, its unit, and how far it may be from now, either way."""
 
     at: Part
     tolerance: timedelta = TOLERANCE
     unit: Unit = "s"
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if self.unit not in ("s", "ms", "rfc3339"):
             raise SetupError(f"unit={self.unit!r}; use 's', 'ms' or 'rfc3339'")
         if self.tolerance <= timedelta(0):

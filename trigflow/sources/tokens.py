@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import attrs
+import msgspec
 
 from trigflow.core.errors import SetupError, VerificationError
 from trigflow.core.http import Request
@@ -41,15 +42,14 @@ class Verifier(Protocol):
         ...
 
 
-@attrs.frozen
-class Token:
+class Token(msgspec.Struct, frozen=True):
     """A secret that is sent along as it is. Every value at every place must be the same key."""
 
     places: tuple[Part, ...]
     rule: KeyRule
     prefix: bytes = b""
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if not self.places:
             raise SetupError("token() needs a place to read the token from")
 
@@ -119,8 +119,7 @@ class Unsigned:
         return f"unsigned: {self.because}"
 
 
-@attrs.frozen
-class Alternatives:
+class Alternatives(msgspec.Struct, frozen=True):
     """Several verifiers of one endpoint.
 
     strongest_first: the first verifier whose signature the request carries decides alone, so that
@@ -130,7 +129,7 @@ class Alternatives:
     verifiers: tuple[Verifier, ...]
     strongest_first: bool
 
-    def __attrs_post_init__(self) -> None:
+    def __post_init__(self) -> None:
         if not self.verifiers:
             raise SetupError("a choice of verifiers needs at least one")
         if any(isinstance(verifier, Unsigned) for verifier in self.verifiers):

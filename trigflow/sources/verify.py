@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-import attrs
+import msgspec
 
 from trigflow.core.errors import SetupError
 from trigflow.sources.keys import FixedKey, Key, KeyEncoding, KeyRule
@@ -69,8 +69,7 @@ def _keyed(over: Over) -> Template:
     return template
 
 
-@attrs.frozen
-class HmacOf:
+class HmacOf(msgspec.Struct, frozen=True):
     """Makes verifiers of HMAC signatures with one hash algorithm."""
 
     algorithm: str

@@ -7,10 +7,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import Sequence
+from itertools import chain
 from math import ceil
 from time import monotonic
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol
 
 import msgspec
 
@@ -18,18 +19,12 @@ from trigflow.core.errors import StoreError
 from trigflow.core.http import Headers, Request, Response
 from trigflow.runtime.limits import STRANGERS, Rates, Room
 from trigflow.runtime.supervise import Part
+from trigflow.web.answers import PLAIN, Receive, Scope, Send, send_answer
 from trigflow.web.health import LIVENESS, READINESS, health_answer
 from trigflow.web.patience import BodyTooSlow, Patience
 
-Scope: TypeAlias = MutableMapping[str, Any]
-Message: TypeAlias = MutableMapping[str, Any]
-Receive: TypeAlias = Callable[[], Awaitable[Message]]
-Send: TypeAlias = Callable[[Message], Awaitable[None]]
-
-PLAIN = (("content-type", "text/plain"),)
 LAST = (*PLAIN, ("connection", "close"))  # nothing more is read of this client
 NOT_FOUND = Response(404, b"trigflow: no such endpoint", PLAIN)
-NOT_OPEN = Response(503, b"trigflow: the app is not open", (*PLAIN, ("retry-after", "5")))
 TOO_LARGE = Response(413, b"trigflow: the body is too large", LAST)
 TOO_MUCH_HEAD = Response(431, b"trigflow: header fields or query too large", LAST)
 TOO_SLOW = Response(408, b"trigflow: the body took too long", LAST)
@@ -105,17 +100,15 @@ def mount_prefix(scope: Scope, path: str) -> str:
     return root or (raw.removesuffix(path) if raw.endswith(path) else "")
 
 
-async def serve_http(inside: Inside | None, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_http(inside: Inside, scope: Scope, receive: Receive, send: Send) -> None:
     """Answer one HTTP request."""
-    if inside is None:
-        return await _answer(send, NOT_OPEN)
     path = local_path(scope, inside.mark)
     if inside.mounted_at is None or not path.startswith(inside.mark):
         inside.mounted_at = mount_prefix(scope, path)
     if path.startswith(inside.mark):
-        return await _answer(send, await _delivery(inside, path, scope, receive))
+        return await send_answer(send, await _delivery(inside, path, scope, receive))
     # No path of ours needs more than ASCII; what else comes may hold what no encoder takes.
-    return await _answer(send, _other(inside, path) if path.isascii() else NOT_FOUND)
+    return await send_answer(send, _other(inside, path) if path.isascii() else NOT_FOUND)
 
 
 async def _delivery(inside: Inside, path: str, scope: Scope, receive: Receive) -> Response:
@@ -170,15 +163,13 @@ def _declared(scope: Scope, limit: int) -> int | Response:
     headers = scope["headers"]
     if len(headers) > MOST_HEADERS or len(scope.get("query_string", b"")) > LARGEST_QUERY:
         return TOO_MUCH_HEAD
-    size, declared = 0, None
-    for name, value in headers:
-        size += len(name) + len(value)
-        if name == b"content-length":
-            if not value.isdigit() or len(value) > 15 or declared not in (None, int(value)):
-                return BAD_LENGTH
-            declared = int(value)
-    if size > LARGEST_HEAD:
+    if sum(map(len, chain.from_iterable(headers))) > LARGEST_HEAD:
         return TOO_MUCH_HEAD
+    declared = None
+    for value in [value for name, value in headers if name == b"content-length"]:
+        if not value.isdigit() or len(value) > 15 or declared not in (None, int(value)):
+            return BAD_LENGTH
+        declared = int(value)
     if declared is None:
         return -1
     return declared if declared <= limit else TOO_LARGE
@@ -246,10 +237,3 @@ def _other(inside: Inside, path: str) -> Response:
 
 def _json(value: object) -> Response:
     return Response(200, msgspec.json.encode(value), (("content-type", "application/json"),))
-
-
-async def _answer(send: Send, response: Response) -> None:
-    headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in response.headers]
-    headers.append((b"content-length", str(len(response.body)).encode()))
-    await send({"type": "http.response.start", "status": response.status, "headers": headers})
-    await send({"type": "http.response.body", "body": response.body})

@@ -10,6 +10,7 @@ import httpx
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from trigflow.core.errors import SetupError
+from trigflow.core.redact import redacted_text
 
 SALT = "trigflow.probe"
 TIMEOUT = 10.0  # seconds
@@ -59,7 +60,8 @@ class Prober:
 def _not_ours(url: str, answer: httpx.Response, mounted_at: str | None) -> str:
     problem = f"{url} answers {answer.status_code}, but not as this app"
     if answer.is_redirect:
-        return f"{problem}: it redirects to {answer.headers.get('location', '')!r}; set url to where it leads"
+        location = redacted_text(answer.headers.get("location", ""))
+        return f"{problem}: it redirects to {location!r}; set url to where it leads"
     if b"trigflow: the app is not open" in answer.content:
         return f"{problem}: the app is there but closed; open it in the host's lifespan with `async with`"
     return f"{problem}: {_remedy(url, answer, mounted_at)}"

@@ -9,8 +9,6 @@ import attrs
 from trigflow.runtime import records as r
 from trigflow.stores.memory.tables import Tables
 
-NOISE = ("rejected", "ignored", "handshake", "duplicate")
-
 
 class RetentionTables(Tables):
     """Where what is old is found and removed."""
@@ -26,12 +24,11 @@ class RetentionTables(Tables):
             self._removers()[kind](*name)
         return len(old)
 
-    async def claim_chore(self, chore: str, owner: str, *, now: int, until: int) -> bool:
-        """Take what one process at a time must do."""
-        holder, held_until = self._chores.get(chore, (owner, 0))
-        if holder != owner and held_until > now:
+    async def claim_chore(self, chore: str, *, now: int, until: int) -> bool:
+        """Take what one process must do once until a moment."""
+        if now < self._chores.get(chore, 0) <= until:
             return False
-        self._chores[chore] = (owner, until)
+        self._chores[chore] = until
         return True
 
     def _old(self, kind: r.Kind, before: int) -> Iterable[tuple[str, ...]]:
@@ -39,7 +36,7 @@ class RetentionTables(Tables):
             case "runs":
                 return [(id_,) for id_, run in self._runs.items() if self._ended(run.new.id, before)]
             case "noise":
-                return [(d.id,) for d in self._received(before) if d.outcome in NOISE]
+                return [(d.id,) for d in self._received(before) if d.outcome in r.NOISE]
             case "deliveries":
                 return [(d.id,) for d in self._received(before) if not self._needed(d.id, before)]
             case "bodies":

@@ -66,7 +66,7 @@ class Tables:
         self._claims: dict[str, tuple[str, int]] = {}
         self._wants: dict[str, tuple[int, Sequence[r.Want]]] = {}
         self._attempts: list[r.RegistrationAttempt] = []
-        self._chores: dict[str, tuple[str, int]] = {}
+        self._chores: dict[str, int] = {}
 
     async def __aenter__(self) -> Self:
         return self

@@ -98,7 +98,7 @@ class LogRows(Database):
 
 
 def _where(conditions: Mapping[str, str | None]) -> tuple[str, list[str]]:
-    """Return the conditions that have a value; one statement for all ("? IS NULL OR …") could use no index."""
+    """Return the conditions that have a value; one statement for all of them could use no index."""
     given = {condition: value for condition, value in conditions.items() if value is not None}
     return f"WHERE {' AND '.join(given)}" if given else "", list(given.values())
 

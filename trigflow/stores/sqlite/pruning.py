@@ -19,7 +19,6 @@ from trigflow.runtime import records as r
 from trigflow.stores.sqlite.connection import Connection, Row, Value
 from trigflow.stores.sqlite.database import Database
 
-NOISE = ("rejected", "ignored", "handshake", "duplicate")
 MOST_STUCK = 5_000  # deliveries older than their dedupe keys that are looked at one by one
 
 # A run that has not ended, or ended too lately, keeps the delivery that it came from.
@@ -34,12 +33,12 @@ _RUNS = (
     "FROM runs LEFT JOIN finishes ON finishes.run_id = runs.id WHERE runs.id > ?1 ORDER BY runs.id LIMIT ?3"
 )
 _DELIVERIES = (
-    f"SELECT d.id, d.received_at >= ?2, {_NEEDED} FROM deliveries d WHERE d.id > ?1 ORDER BY d.id LIMIT ?3"
+    f"SELECT d.id, d.received_at >= ?2, {_NEEDED} FROM deliveries d WHERE d.id > ?1 ORDER BY d.id LIMIT ?3"  # noqa: S608
 )
 _REGISTRATIONS = "SELECT id, at >= ?2, 0 FROM registrations WHERE id > ?1 ORDER BY id LIMIT ?3"
 _NOISE = "SELECT id, received_at >= ?2, 0 FROM deliveries WHERE outcome = ?4 AND id > ?1 ORDER BY id LIMIT ?3"
 _BODIES = (
-    f"SELECT d.id, d.received_at, d.rowid, {_NEEDED} FROM deliveries d WHERE d.body IS NOT NULL "
+    f"SELECT d.id, d.received_at, d.rowid, {_NEEDED} FROM deliveries d WHERE d.body IS NOT NULL "  # noqa: S608
     "AND d.received_at < ?2 AND (d.received_at, d.rowid) > (?1, ?4) "
     "ORDER BY d.received_at, d.rowid LIMIT ?3"
 )
@@ -97,17 +96,17 @@ class PruningRows(Database):
         remove = _REMOVE[kind]
         return await self.write(lambda connection: sum(remove(connection, name, before) for name in names))
 
-    async def claim_chore(self, chore: str, owner: str, *, now: int, until: int) -> bool:
-        """Take what one process at a time must do."""
-        name = f"chore {chore}"
+    async def claim_chore(self, chore: str, *, now: int, until: int) -> bool:
+        """Take what one process must do once until a moment."""
 
         def work(connection: Connection) -> bool:
-            for (kept,) in connection.execute("SELECT value FROM meta WHERE name = ?", (name,)).fetchall():
-                held_until, _, holder = kept.partition(" ")
-                if holder != owner and int(held_until) > now:
-                    return False
-            connection.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (name, f"{until} {owner}"))
-            return True
+            # A claim that lasts longer than ours would is from before the clock was set back.
+            connection.execute(
+                "INSERT INTO meta VALUES('chore ' || ?1, ?3) ON CONFLICT(name) DO UPDATE "
+                "SET value = excluded.value WHERE CAST(value AS INTEGER) NOT BETWEEN ?2 + 1 AND ?3",
+                (chore, now, until),
+            )
+            return connection.changes() > 0
 
         return await self.write(work)
 
@@ -136,12 +135,13 @@ def _walking(sql: str) -> _Find:
 def _find_noise(connection: Connection, before: int, after: str, limit: int) -> r.Old:
     """Walk one outcome after the other; a place is an outcome and an id."""
     outcome, _, id_ = after.partition(" ")
-    outcome = outcome or NOISE[0]
+    outcome = outcome or r.NOISE[0]
     old = _walk(connection.execute(_NOISE, (id_, before, limit, outcome)).fetchall(), limit)
     if old.after is not None:
         return r.Old(old.names, f"{outcome} {old.after}")
-    following = NOISE[NOISE.index(outcome) + 1 :]
-    return r.Old(old.names, f"{following[0]} " if following else None)
+    places: Sequence[str] = r.NOISE
+    following = (*places, None)[places.index(outcome) + 1]
+    return r.Old(old.names, None if following is None else f"{following} ")
 
 
 def _find_bodies(connection: Connection, before: int, after: str, limit: int) -> r.Old:
@@ -226,9 +226,9 @@ def _remove_delivery(connection: Connection, name: tuple[str, ...], before: int)
 
 
 def _remove_noise(connection: Connection, name: tuple[str, ...], before: int) -> bool:
-    places = ", ".join("?" * len(NOISE))
+    places = ", ".join("?" * len(r.NOISE))
     sql = f"DELETE FROM deliveries WHERE id = ? AND received_at < ? AND outcome IN ({places})"  # noqa: S608
-    return _did(connection, sql, (*name, before, *NOISE))
+    return _did(connection, sql, (*name, before, *r.NOISE))
 
 
 def _remove_body(connection: Connection, name: tuple[str, ...], before: int) -> bool:

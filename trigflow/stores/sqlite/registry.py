@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import msgspec
 
@@ -19,37 +20,90 @@ _UPDATE = (
     "UPDATE subscriptions SET params = ?, data = ?, registered = ?, coverage = ?, state = ?, cause = ?, "
     "account = ?, lease_until = ?, failures = ?, next_at = ?, updated_at = ? WHERE id = ?"
 )
-_ENDPOINT = "SELECT id, token, source, state, facts FROM endpoints"
+_ENDPOINT = "SELECT id, token, source, state, facts FROM endpoints WHERE state <> 'removed'"
+_KEYS = "SELECT serial, sealed, valid_until FROM keys WHERE endpoint_id = ? ORDER BY serial DESC"
+_SUBSCRIPTION = f"SELECT {_COLUMNS} FROM subscriptions WHERE state <> 'removed'"
+# The conditions are those of the indexes, word for word: else SQLite does not use them.
+_FIRST = f"{_SUBSCRIPTION} AND endpoint_id = ? ORDER BY id LIMIT 1"
+_TAKES = f"SELECT {_COLUMNS} FROM subscriptions WHERE state NOT IN ('disabled', 'removed')"
+_FIRST_RECEIVING = f"{_TAKES} AND endpoint_id = ? ORDER BY id LIMIT 1"
+_ADDRESSED = f"{_TAKES} AND endpoint_id = ? AND account = ? ORDER BY id"
+_IDENTIFIED = f"{_SUBSCRIPTION} AND source = ? AND key = ? AND connection = ?"
 _WANT = "INSERT OR REPLACE INTO wants VALUES(?,?,?,?,?,?,?)"
 
 
 class RegistryRows(Database):
     """Where endpoints, subscriptions and wants are kept."""
 
-    async def endpoint(self, token: str) -> r.Endpoint | None:
-        """Find an endpoint by the random part of its URL."""
-        found = await self.read(
-            lambda connection: _endpoints(connection, "WHERE token = ? AND state <> 'removed'", (token,))
-        )
-        return found[0] if found else None
+    async def endpoints_at(self, tokens: Collection[str]) -> Mapping[str, r.Endpoint]:
+        """Find endpoints by the random parts of their URLs."""
+
+        def work(connection: Connection) -> Mapping[str, r.Endpoint]:
+            rows = ((token, _row_of(connection, f"{_ENDPOINT} AND token = ?", token)) for token in tokens)
+            return {
+                token: _endpoint(connection, row, _first(connection, row[0])) for token, row in rows if row
+            }
+
+        return await self.read(work)
+
+    async def receiving(
+        self, addresses: Collection[tuple[str, str]]
+    ) -> Mapping[tuple[str, str], Sequence[r.Subscription]]:
+        """Find the subscriptions that take deliveries, by endpoint id and account."""
+
+        def work(connection: Connection) -> Mapping[tuple[str, str], Sequence[r.Subscription]]:
+            rows = ((one, connection.execute(_ADDRESSED, one).fetchall()) for one in addresses)
+            return {one: [_subscription(row) for row in found] for one, found in rows if found}
+
+        return await self.read(work)
+
+    async def endpoints_for(
+        self, identities: Collection[tuple[str, str, str]]
+    ) -> Mapping[tuple[str, str, str], r.Endpoint]:
+        """Find subscriptions by what they are for."""
+
+        def work(connection: Connection) -> Mapping[tuple[str, str, str], r.Endpoint]:
+            found: dict[tuple[str, str, str], r.Endpoint] = {}
+            for identity in identities:
+                row = _row_of(connection, _IDENTIFIED, *identity)
+                endpoint = row and _row_of(connection, f"{_ENDPOINT} AND id = ?", row[1])
+                if row and endpoint:
+                    found[identity] = _endpoint(connection, endpoint, [_subscription(row)])
+            return found
+
+        return await self.read(work)
+
+    async def subscription(self, subscription_id: str) -> r.Subscription | None:
+        """Return a subscription that is not removed."""
+        sql = f"{_SUBSCRIPTION} AND id = ?"
+        row = await self.read(lambda connection: _row_of(connection, sql, subscription_id))
+        return _subscription(row) if row else None
+
+    async def token_of(self, endpoint_id: str) -> str | None:
+        """Return the random part of an endpoint's URL."""
+        sql = f"{_ENDPOINT} AND id = ?"
+        row = await self.read(lambda connection: _row_of(connection, sql, endpoint_id))
+        return row[1] if row else None
 
     async def endpoints(self) -> Sequence[r.Endpoint]:
-        """Return all endpoints that are not removed."""
-        return await self.read(
-            lambda connection: _endpoints(connection, "WHERE state <> 'removed' ORDER BY id", ())
-        )
+        """Return all endpoints that are not removed, with all of their subscriptions."""
+
+        def work(connection: Connection) -> Sequence[r.Endpoint]:
+            behind: defaultdict[str, list[r.Subscription]] = defaultdict(list)
+            for row in connection.execute(f"{_SUBSCRIPTION} ORDER BY id"):
+                behind[row[1]].append(_subscription(row))
+            rows = connection.execute(f"{_ENDPOINT} ORDER BY id").fetchall()
+            return [_endpoint(connection, row, behind[row[0]]) for row in rows]
+
+        return await self.read(work)
 
     async def create_subscription(self, endpoint: r.Endpoint, subscription: r.Subscription) -> r.Subscription:
         """Keep a subscription with its endpoint, unless one of the same identity exists."""
 
         def work(connection: Connection) -> r.Subscription:
-            kept = _subscriptions(
-                connection,
-                "WHERE source = ? AND key = ? AND connection = ? AND state <> 'removed'",
-                subscription.identity,
-            )
+            kept = _row_of(connection, _IDENTIFIED, *subscription.identity)
             if kept:
-                return kept[0]
+                return _subscription(kept)
             _insert_endpoint(connection, endpoint, subscription.created_at)
             connection.execute(_INSERT, _row(subscription))
             return subscription
@@ -94,7 +148,7 @@ class RegistryRows(Database):
 
     async def set_lease(self, endpoint_id: str, *, until: int) -> None:
         """Keep how long a provider keeps an endpoint's subscriptions."""
-        sql = "UPDATE subscriptions SET lease_until = ? WHERE endpoint_id = ?"
+        sql = "UPDATE subscriptions SET lease_until = ? WHERE endpoint_id = ? AND state <> 'removed'"
         await self.write(lambda connection: connection.execute(sql, (until, endpoint_id)).fetchall())
 
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
@@ -170,16 +224,27 @@ class RegistryRows(Database):
         return [r.RegistrationAttempt(*row) for row in rows]
 
 
-def _endpoints(connection: Connection, where: str, values: tuple[str, ...]) -> list[r.Endpoint]:
-    found: list[r.Endpoint] = []
-    for id_, token, source, state, facts in connection.execute(f"{_ENDPOINT} {where}", values).fetchall():
-        keys = connection.execute(
-            "SELECT serial, sealed, valid_until FROM keys WHERE endpoint_id = ? ORDER BY serial DESC", (id_,)
-        )
-        kept = tuple(r.StoredKey(*row) for row in keys)
-        subscriptions = _subscriptions(connection, "WHERE endpoint_id = ? AND state <> 'removed'", (id_,))
-        found.append(r.Endpoint(id_, token, source, state, facts.encode(), kept, tuple(subscriptions)))
-    return found
+def _row_of(connection: Connection, sql: str, *values: str) -> Row | None:
+    rows = connection.execute(sql, values).fetchall()
+    return rows[0] if rows else None
+
+
+def _endpoint(connection: Connection, row: Row, subscriptions: Iterable[r.Subscription]) -> r.Endpoint:
+    id_, token, source, state, facts = row
+    keys = tuple(r.StoredKey(*key) for key in connection.execute(_KEYS, (id_,)))
+    return r.Endpoint(id_, token, source, state, facts.encode(), keys, tuple(subscriptions))
+
+
+def _first(connection: Connection, endpoint_id: str) -> list[r.Subscription]:
+    """Return an endpoint's first subscription, and the first that takes deliveries if that is another."""
+    row = _row_of(connection, _FIRST, endpoint_id)
+    if row is None:
+        return []
+    first = _subscription(row)
+    if first.state not in r.TAKES_NOTHING:
+        return [first]
+    receiving = _row_of(connection, _FIRST_RECEIVING, endpoint_id)
+    return [first] if receiving is None else [first, _subscription(receiving)]
 
 
 def _insert_endpoint(connection: Connection, endpoint: r.Endpoint, at: int) -> None:
@@ -193,11 +258,6 @@ def _insert_endpoint(connection: Connection, endpoint: r.Endpoint, at: int) -> N
             "INSERT OR IGNORE INTO keys VALUES(?,?,?,?,?)",
             (e.id, key.serial, key.sealed, at, key.valid_until),
         )
-
-
-def _subscriptions(connection: Connection, where: str, values: tuple[str, ...]) -> list[r.Subscription]:
-    rows = connection.execute(f"SELECT {_COLUMNS} FROM subscriptions {where} ORDER BY id", values)  # noqa: S608
-    return [_subscription(row) for row in rows]
 
 
 def _subscription(row: Row) -> r.Subscription:

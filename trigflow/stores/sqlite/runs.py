@@ -37,7 +37,7 @@ _TAKE = (
     "ORDER BY due_at, run_id LIMIT ?4) RETURNING priority, due_at, run_id, fence, starts, attempts"
 )
 _NEXT_DUE = (
-    f"WITH RECURSIVE priorities(one) AS ({_HIGHEST} UNION ALL "
+    f"WITH RECURSIVE priorities(one) AS ({_HIGHEST} UNION ALL "  # noqa: S608
     f"SELECT ({_HIGHEST} AND priority < one) FROM priorities WHERE one IS NOT NULL) "
     "SELECT min((SELECT min(due_at) FROM queue WHERE owner IS NULL AND held = 0 AND priority = one)) "
     "FROM priorities WHERE one IS NOT NULL"

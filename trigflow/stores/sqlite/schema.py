@@ -44,7 +44,11 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX subscriptions_identity ON subscriptions(source, key, connection)
         WHERE state <> 'removed';
-    CREATE INDEX subscriptions_endpoint ON subscriptions(endpoint_id);
+    CREATE INDEX subscriptions_endpoint ON subscriptions(endpoint_id) WHERE state <> 'removed';
+    CREATE INDEX subscriptions_receiving ON subscriptions(endpoint_id)
+        WHERE state NOT IN ('disabled', 'removed');
+    CREATE INDEX subscriptions_account ON subscriptions(endpoint_id, account)
+        WHERE account IS NOT NULL AND state NOT IN ('disabled', 'removed');
     CREATE TABLE wants(
         owner TEXT NOT NULL, source TEXT NOT NULL, key TEXT NOT NULL, connection TEXT NOT NULL,
         params TEXT NOT NULL, events TEXT NOT NULL, at INTEGER NOT NULL,

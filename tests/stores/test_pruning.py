@@ -1,0 +1,297 @@
+"""Removing what is old: never what must stay, in the end all that may go; both stores beside plain notes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, get_args
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import invariant, precondition, rule
+
+from tests.stores.test_contract import Stores, owners
+from trigflow.runtime import records as r
+from trigflow.runtime.ports import Store
+from trigflow.stores.memory import MemoryStore
+from trigflow.stores.sqlite import SqliteStore
+from trigflow.stores.sqlite.care import check
+
+KINDS: tuple[r.Kind, ...] = get_args(r.Kind)
+STARTED_NOTHING = {"rejected", "ignored", "handshake", "duplicate"}
+kinds = st.sampled_from(KINDS)
+Names = set[tuple[str, ...]]
+
+
+class PrunedStores(Stores):
+    """What is removed from the stores is struck from the notes, too."""
+
+    def teardown(self) -> None:
+        opened = hasattr(self, "stores")
+        if opened:
+            for store in self.stores:
+                self.portal.call(store.__aexit__, None, None, None)
+            assert check(Path(self._folder.name) / "store.db", full=True).problems == ()
+            self._portal_context.__exit__(None, None, None)
+            self._folder.cleanup()
+
+    @property
+    def bodiless(self) -> set[str]:
+        found: set[str] = self.__dict__.setdefault("_bodiless", set())
+        return found
+
+    @property
+    def seen_at(self) -> dict[tuple[str, str], int]:
+        found: dict[tuple[str, str], int] = self.__dict__.setdefault("_seen_at", {})
+        return found
+
+    @property
+    def tried(self) -> dict[str, int]:
+        found: dict[str, int] = self.__dict__.setdefault("_tried", {})
+        return found
+
+    @property
+    def looks(self) -> list[tuple[r.Kind, int, Names]]:
+        found: list[tuple[r.Kind, int, Names]] = self.__dict__.setdefault("_looks", [])
+        return found
+
+    @invariant()
+    def keys_are_noted(self) -> None:
+        for key in getattr(self, "seen", {}):
+            self.seen_at.setdefault(key, self.now)
+
+    # --- what the notes say may go
+
+    def run_may_go(self, name: str, before: int) -> bool:
+        ended = self.runs[name].ended
+        return ended is not None and ended.ended_at < before
+
+    def runs_of(self, delivery: str) -> list[str]:
+        events = {name for name, (_, brought_by, _) in self.events.items() if brought_by == delivery}
+        return [name for name, run in self.runs.items() if run.event in events]
+
+    def may_go(self, kind: r.Kind, before: int) -> Names:
+        old = {name for name, (new, _) in self.deliveries.items() if new.received_at < before}
+        unneeded = {name for name in old if all(self.run_may_go(run, before) for run in self.runs_of(name))}
+        busy = {run.owner for run in self.runs.values() if run.open}
+        there = {(subscription, event.event_id) for event, _, subscription in self.events.values()}
+        found: dict[r.Kind, Names] = {
+            "runs": {(name,) for name in self.runs if self.run_may_go(name, before)},
+            "noise": {(name,) for name in old if self.deliveries[name][1] in STARTED_NOTHING},
+            "deliveries": {(name,) for name in unneeded},
+            "bodies": {(name,) for name in unneeded - self.bodiless},
+            "registrations": {(name,) for name, at in self.tried.items() if at < before},
+            "processes": {(name,) for name, beat in self.beats.items() if beat < before and name not in busy},
+            "dedupe": {key for key in self.seen if self.seen_at[key] < before and key not in there},
+        }
+        return found[kind]
+
+    def strike(self, kind: r.Kind, names: Names) -> None:
+        for name in names:
+            match kind:
+                case "runs":
+                    del self.runs[name[0]]
+                case "noise":
+                    del self.deliveries[name[0]]
+                case "deliveries":
+                    self.strike_delivery(name[0])
+                case "bodies":
+                    self.bodiless.add(name[0])
+                case "registrations":
+                    del self.tried[name[0]]
+                case "processes":
+                    del self.beats[name[0]]
+                case "dedupe":
+                    del self.seen[name[0], name[1]], self.seen_at[name[0], name[1]]
+
+    def strike_delivery(self, delivery: str) -> None:
+        for run in self.runs_of(delivery):
+            del self.runs[run]
+        for event in [name for name, (_, brought_by, _) in self.events.items() if brought_by == delivery]:
+            del self.events[event]
+        del self.deliveries[delivery]
+
+    # --- looking and removing
+
+    def look(self, kind: r.Kind, before: int, limit: int) -> Names:
+        async def walk(store: Store) -> Names:
+            after: str | None = ""
+            found: list[tuple[str, ...]] = []
+            while after is not None:
+                old = await store.find_old(kind, before=before, after=after, limit=limit)
+                found += old.names
+                after = old.after
+            assert len(found) == len(set(found))
+            return set(found)
+
+        found: Names = self.all(walk)
+        return found
+
+    @rule(kind=kinds, kept=st.integers(-1, 40), limit=st.integers(1, 5))
+    def prune(self, kind: r.Kind, kept: int, limit: int) -> None:
+        before = self.now - kept
+        found = self.look(kind, before, limit if kind != "processes" else 1_000)
+        assert found == self.may_go(kind, before)
+        removed = self.all(lambda store: store.remove_old(kind, sorted(found), before=before))
+        assert removed == len(found)
+        self.strike(kind, found)
+
+    @rule(kind=kinds, kept=st.integers(0, 20))
+    def look_now_and_remove_later(self, kind: r.Kind, kept: int) -> None:
+        before = self.now - kept
+        self.looks.append((kind, before, self.look(kind, before, 1_000)))
+
+    @precondition(lambda self: self.looks)
+    @rule(which=st.integers(0, 5))
+    def remove_what_was_seen(self, which: int) -> None:
+        kind, before, seen = self.looks.pop(which % len(self.looks))
+        still = seen & self.may_go(kind, before)
+        removed = self.all(lambda store: store.remove_old(kind, sorted(seen), before=before))
+        assert removed == len(still)
+        self.strike(kind, still)
+
+    @rule()
+    def try_to_register(self) -> None:
+        name = self.name("reg")
+        self.tried[name] = self.now
+        attempt = r.RegistrationAttempt(name, "s1", "create", "new", "done", "", self.now, 1)
+        self.all(lambda store: store.log_registration(attempt))
+
+    @rule()
+    def attempts_are_as_noted(self) -> None:
+        kept = self.all(lambda store: store.registrations("s1"))
+        assert [one.id for one in kept] == sorted(self.tried, reverse=True)[:100]
+
+    # --- what the contract says, of what is no longer there
+
+    def good(self, claim: r.Claim) -> bool:
+        return claim.run_id in self.runs and super().good(claim)
+
+    def text_of(self, name: str) -> bytes | None:
+        event, delivery, _ = self.events[name]
+        if delivery in self.bodiless:
+            return None
+        return self.deliveries[delivery][0].body if event.payload is None else event.payload
+
+    @precondition(lambda self: self.events)
+    @rule(data=st.data(), owner=st.none() | owners)
+    def replay(self, data: st.DataObject, owner: str | None) -> None:
+        event = data.draw(st.sampled_from(sorted(self.events)))
+        run = self.new_run(owner, 0, 1, replay_of="run_before")
+        kept = self.text_of(event) is not None
+        assert self.all(lambda store: store.replay(event, run, at=self.now)) == kept
+        if kept:
+            self.note_run(run, event)
+
+    @precondition(lambda self: self.runs)
+    @rule(data=st.data())
+    def look_at_a_run(self, data: st.DataObject) -> None:
+        name = data.draw(st.sampled_from(sorted(self.runs)))
+        run = self.runs[name]
+        text = self.text_of(run.event)
+        assert self.all(lambda store: store.payload(run.event)) == text
+        loaded = self.all(lambda store: store.load(name))
+        assert (None if loaded is None else loaded.text) == text
+        if run.open:
+            assert text is not None
+
+    @rule(outcome=st.none() | st.sampled_from(["accepted", "duplicate", "rejected"]), limit=st.integers(1, 9))
+    def look_at_deliveries(self, outcome: str | None, limit: int) -> None:
+        wanted = [
+            name for name in sorted(self.deliveries, reverse=True)
+            if outcome in (None, self.deliveries[name][1])
+        ][:limit]  # fmt: skip
+        rows = self.all(lambda store: store.deliveries(limit=limit, outcome=outcome))
+        assert [row.id for row in rows] == wanted
+        for name in wanted:
+            body = None if name in self.bodiless else self.deliveries[name][0].body
+            assert self.all(lambda store, name=name: store.delivery(name))[1] == body
+
+
+TestPrunedStores = PrunedStores.TestCase
+TestPrunedStores.settings = settings(
+    max_examples=40,
+    stateful_step_count=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+
+# --- examples
+
+DAY = 24 * 3600 * 1000
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    if request.param == "memory":
+        return MemoryStore(store_id="abc")
+    return SqliteStore(tmp_path / "s.db", store_id=lambda: "abc")
+
+
+def delivery(number: int, *, event: str = "", day: int = 0, open_run: bool = False) -> r.NewDelivery:
+    name = f"{number:06d}"
+    run = r.NewRun(f"run_{name}", "job", 0, (r.Enqueue(f"run_{name}", 0, 0, None),))
+    new = r.NewEvent(f"evt_{name}", event or name, "push", None, None, None, (run,) if open_run else ())
+    return r.NewDelivery(
+        f"dlv_{name}", "ep", "sub", day * DAY, "accepted", "", 200, "POST", b"[]", b"{}", events=(new,)
+    )
+
+
+async def prune(store: Store, kind: r.Kind, *, before: int) -> int:
+    old = await store.find_old(kind, before=before * DAY, after="", limit=1_000)
+    return await store.remove_old(kind, old.names, before=before * DAY)
+
+
+@pytest.mark.anyio
+async def test_a_redelivery_of_what_was_removed_is_still_a_duplicate(store: Store) -> None:
+    async with store:
+        await store.accept(delivery(1, event="e"))
+        for kind in ("runs", "noise", "deliveries", "bodies"):
+            await prune(store, kind, before=100)
+        assert await store.deliveries(limit=9) == []
+        assert (await store.accept(delivery(2, event="e", day=300, open_run=True))).outcome == "duplicate"
+        assert await store.runs(limit=9) == []
+
+
+@pytest.mark.anyio
+async def test_a_key_outlives_its_age_as_long_as_its_event_is_there(store: Store) -> None:
+    async with store:
+        await store.accept(delivery(1, event="e", open_run=True))
+        assert await prune(store, "deliveries", before=500) == 0
+        assert await prune(store, "dedupe", before=500) == 0
+        assert (await store.accept(delivery(2, event="e", day=501))).outcome == "duplicate"
+
+
+@pytest.mark.anyio
+async def test_a_chore_is_taken_once_in_a_while_whatever_the_clock_did(store: Store) -> None:
+    async with store:
+        taken: Callable[[int], Any] = lambda now: store.claim_chore("prune", now=now, until=now + 10)  # noqa: E731
+        assert [await taken(now) for now in (100, 101, 109, 110, 111, 119, 120)] == [
+            True, False, False, True, False, False, True,
+        ]  # fmt: skip
+        assert await taken(50), "set back: what was taken then lasts too long to be believed"
+        assert not await taken(51)
+        assert await store.claim_chore("another", now=51, until=61)
+
+
+@pytest.mark.anyio
+async def test_pages_of_removed_bodies_are_free_for_what_comes(tmp_path: Path) -> None:
+    many = 400
+    async with SqliteStore(tmp_path / "s.db", store_id=lambda: "abc") as store:
+        for number in range(many):
+            new = delivery(number)
+            noise = number.to_bytes(2, "big") * 8
+            body = b"".join(bytes([byte ^ n % 256]) for n in range(200) for byte in noise)
+            await store.accept(r.NewDelivery(**{**asdict(new), "body": body}))
+        pages = await store.read(lambda connection: connection.pragma("page_count"))
+        removed = await prune(store, "bodies", before=1)
+        free = await store.read(lambda connection: connection.pragma("freelist_count"))
+        assert removed == many
+        assert free > pages / 2
+        assert len(await store.deliveries(limit=1_000)) == many
+
+
+def asdict(new: r.NewDelivery) -> dict[str, Any]:
+    return {name: getattr(new, name) for name in new.__struct_fields__}
