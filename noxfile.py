@@ -203,3 +203,12 @@ def crash(session: nox.Session) -> None:
     install_wheel(session, *group("test"), *fast)
     with session.chdir(copy_beside(session)):
         session.run("python", "tests/crash/campaign.py", *session.posargs)
+
+
+@nox.session(default=False)
+def fuzz(session: nox.Session) -> None:
+    """Send what hostile senders may, guided by coverage: `nox -s fuzz -- --inputs 1000000`."""
+    install_wheel(session, *group("test"), *group("fuzz"))
+    findings = str(ROOT / ".trigflow" / "fuzz")
+    with session.chdir(copy_beside(session)):
+        session.run("python", "tests/hostile/campaign.py", "--findings", findings, *session.posargs)

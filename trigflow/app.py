@@ -8,7 +8,6 @@ uvicorn triage:app                the same, as an ASGI app with its own lifespan
 from __future__ import annotations
 
 import importlib
-import logging
 import os
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 JobLike = Callable[..., Any] | ModuleType | str
-logger: logging.Logger = logging.getLogger("trigflow")
 
 # What a job may ask for by annotation: True where only plain functions may, False where only async ones.
 GIVEN: Mapping[type, bool | None] = {IO: False, SyncIO: True, Event: None, Run: None, Delivery: None}

@@ -308,7 +308,9 @@ class Opened:
 
     async def delivery(self, run: r.LoadedRun) -> object:
         """Return the delivery that brought a run's event."""
-        return await kept_delivery(self.store, self.sources, self.sealer, run.delivery_id, self.public_url)
+        return await kept_delivery(
+            self.store, self.sources, self.sealer, run.delivery_id, run.subscription_id, self.public_url
+        )
 
     # --- what people ask for
 

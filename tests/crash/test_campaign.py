@@ -13,6 +13,7 @@ import pytest
 from tests.crash.campaign import campaign
 from tests.crash.processes import await_answers, await_rest, free_port, loading, serving, until
 from tests.crash.verdict import Answer, Effect, Kept, answers_in, effects_in, kept_in, missing, problems
+from trigflow.runtime import records as r
 
 SEED = int(os.environ.get("CRASH_SEED", "4711"))
 
@@ -88,7 +89,8 @@ def test_a_task_that_was_done_again_or_recorded_wrongly_is_found(peaceful: Peace
     assert any("not what it did last" in one for one in problems(answers, later, kept))
     (run, detail) = next((run, one) for run, one in kept.details.items() if one.row.job == "chain")
     (one, *others) = detail.tasks
-    other = attrs.evolve(one, result=json.dumps("another.result<").encode())
+    result = json.dumps("another.result<").encode()
+    other = r.KeptTask(one.key, one.state, one.attempt, result, None, one.started_at, one.ended_at)
     changed = attrs.evolve(kept, details={**kept.details, run: attrs.evolve(detail, tasks=(other, *others))})
     assert any("went on with another result" in found for found in problems(answers, effects, changed))
 

@@ -19,7 +19,7 @@ import apsw
 import pytest
 
 from trigflow import IO, App, trigger
-from trigflow.core.errors import SetupError, StoreError, StoreUnusable
+from trigflow.core.errors import SetupError, StoreUnusable, TrigflowError
 from trigflow.core.payloads import encode_json
 from trigflow.sources.external import is_webhook
 from trigflow.stores.sqlite.connection import connect
@@ -146,7 +146,7 @@ def bodies_in(path: Path) -> set[bytes]:
 
 def is_ours(error: BaseException) -> bool:
     """Tell whether an error, or the only kind in a group, is one that says what to do."""
-    _, others = BaseExceptionGroup("", [error]).split(StoreError)
+    _, others = BaseExceptionGroup("", [error]).split(TrigflowError)
     return others is None
 
 

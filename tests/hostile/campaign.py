@@ -174,7 +174,7 @@ def main() -> int:
     parser.add_argument("--inputs", type=int, default=20_000, help="in all, shared among the targets")
     parser.add_argument("--seconds", type=float, help="at most, in all")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--findings", type=Path, default=Path("fuzz-findings"))
+    parser.add_argument("--findings", type=Path, default=Path(".trigflow/fuzz"))
     parser.add_argument("--only", nargs="*", default=[], choices=TARGETS, help="these targets alone")
     parser.add_argument("--target", choices=TARGETS, help=argparse.SUPPRESS)
     given = parser.parse_args()

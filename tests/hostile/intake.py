@@ -67,7 +67,9 @@ class Intake:
         self._stop = asyncio.Event()
         opened = self._loop.create_future()
         self._task = self._loop.create_task(self._hold(opened))
-        self._loop.run_until_complete(opened)
+        self._loop.run_until_complete(asyncio.wait({opened, self._task}, return_when=asyncio.FIRST_COMPLETED))
+        if self._task.done():
+            self._task.result()  # raises what went wrong
         self.closed = False
 
     async def _hold(self, opened: asyncio.Future[None]) -> None:

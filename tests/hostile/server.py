@@ -1,7 +1,7 @@
 """An app in a real server in a process of its own, for senders that keep to no rule.
 
-argv: a free port, the HTTP parser of uvicorn ("httptools" or "h11"), the key of the endpoint, the
-settings as JSON. It prints a line of JSON once it is open: where the endpoint is.
+argv: a free port, the HTTP protocol of uvicorn ("httptools", "h11", or the place of a class), the key
+of the endpoint, the settings as JSON. It prints a line of JSON once it is open: where the endpoint is.
 """
 
 from __future__ import annotations

@@ -76,7 +76,7 @@ def send(sender: socket.socket, *pieces: bytes) -> None:
     try:
         for piece in pieces:
             sender.sendall(piece)
-    except (BrokenPipeError, ConnectionResetError):
+    except (BrokenPipeError, ConnectionResetError, TimeoutError):
         pass
 
 

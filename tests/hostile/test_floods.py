@@ -6,7 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 
 import pytest
 
-from tests.hostile.serving import GROWTH, Answer, answer, send, serving, until
+from tests.hostile.serving import GROWTH, MB, Answer, answer, send, serving, until
 
 IDLE = 2_000  # connections
 
@@ -58,3 +58,45 @@ def test_a_flood_beyond_the_rate_is_429_and_normal_service_comes_back(path: str)
         assert set(seen) == {401 if path == "known" else 404, 429}
         assert int(seen[429].headers["retry-after"]) >= 1
         until(server.works)
+
+
+FAST, PLAIN = "trigflow.web.fast_connections:BoundedHttpTools", "trigflow.web.connections:BoundedH11"
+HEADS = {
+    "fields": b"X-A: bcdefghijklmnop\r\n" * 4000,
+    "one field": b"X-A: " + b"b" * 100_000,
+    "nothing": b"\r\n" * 50_000,
+    "requests": b"GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n" * 3000,
+}
+
+
+@pytest.fixture(params=[FAST, PLAIN])
+def bounded(request: pytest.FixtureRequest) -> str:
+    if request.param == FAST:
+        pytest.importorskip("httptools")
+    place: str = request.param
+    return place
+
+
+@pytest.mark.parametrize("kind", sorted(HEADS))
+def test_one_connection_can_not_fill_the_memory_before_there_is_a_request(bounded: str, kind: str) -> None:
+    with serving(bounded, rate_limit=0) as server:
+        assert server.works()
+        before = server.memory
+        with closing(server.connect()) as sender:
+            if kind.startswith(("fields", "one")):
+                send(sender, server.head()[:-2])
+            sender.settimeout(2)  # where answers are not read, the server does not read on
+            send(sender, *[HEADS[kind]] * 300)
+            assert server.works()
+            assert server.memory - before < 40 * MB
+
+
+def test_heads_in_pieces_and_requests_behind_each_other_are_served(bounded: str) -> None:
+    with serving(bounded, rate_limit=0) as server:
+        whole = server.delivery("pieces")
+        with closing(server.connect()) as sender:
+            for _ in range(3):
+                send(sender, *(whole[at : at + 7] for at in range(0, len(whole), 7)))
+                assert answer(sender).status == 200
+            send(sender, whole * 20)
+            assert answer(sender).status == 200

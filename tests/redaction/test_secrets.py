@@ -220,6 +220,7 @@ def _command_lines(store: Path) -> list[tuple[str, ...]]:
         ]
         runs = [row[0] for row in connection.execute("SELECT min(id) FROM runs GROUP BY job")]
     return [
+        ("db", "check", "--full"), ("db", "stats"), ("db", "backup", "copy.db"),
         ("jobs",), ("settings",), ("check",), ("plan",), ("plan", "--offline"), ("apply",), ("version",),
         ("deliveries", "list", "--limit", "99"), ("runs", "list", "--limit", "99"),
         *(("deliveries", "show", id_, "--body") for id_ in deliveries),

@@ -115,3 +115,7 @@ def test_a_delivery_that_needs_no_seal_is_kept_as_it_is() -> None:
     parcel = delivery(r.NewEvent("1", "1", "parcel", None, None, None, ()))
     assert sealer(OLD).kept(parcel, "shop") is parcel
     assert sealer(OLD).kept(parcel, "git") is parcel
+
+
+def test_a_body_that_is_no_longer_kept_is_empty_whatever_the_key() -> None:
+    assert sealer(OLD).text(b"", sealed=True) == b""

@@ -145,8 +145,9 @@ def test_a_body_that_cannot_be_unpacked_is_found_by_a_full_check(path: Path) -> 
     assert (problem.kind, "dlv_000007" in problem.what) == ("body", True)
 
 
-def test_a_damaged_page_is_found(path: Path) -> None:
-    damage(path)
+@pytest.mark.parametrize("share", [0.05, 0.2, 0.4, 0.6, 0.8])
+def test_a_damaged_page_is_found(path: Path, share: float) -> None:
+    damage(path, share=share)
     assert set(kinds(check(path, full=True).problems)) == {"damaged"}
 
 
@@ -266,8 +267,9 @@ def test_a_restored_store_is_as_it_was_and_the_old_one_stays_beside_it(path: Pat
     assert (restored.path, restored.store_id) == (path, "abc")
     assert names(path) == called(range(30))
     assert stat.S_IMODE(path.stat().st_mode) == 0o640  # the service that uses it can still
-    assert restored.kept == tmp_path / f"s.db.before-{NOW}"
-    assert names(restored.kept) == called(range(40))
+    kept = tmp_path / f"s.db.before-{NOW}"
+    assert restored.kept == kept
+    assert names(kept) == called(range(40))
     assert names(to) == called(range(30))  # the backup is a backup still
 
 

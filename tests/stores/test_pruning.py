@@ -9,7 +9,7 @@ from typing import Any, get_args
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from tests.stores.test_contract import Stores, owners
 from trigflow.runtime import records as r
@@ -27,34 +27,24 @@ Names = set[tuple[str, ...]]
 class PrunedStores(Stores):
     """What is removed from the stores is struck from the notes, too."""
 
+    @initialize()
+    def open(self) -> None:
+        super().open()
+        self.bodiless: set[str] = set()
+        self.seen_at: dict[tuple[str, str], int] = {}
+        self.tried: dict[str, int] = {}
+        self.looks: list[tuple[r.Kind, int, Names]] = []
+
     def teardown(self) -> None:
-        opened = hasattr(self, "stores")
-        if opened:
+        if hasattr(self, "stores"):
             for store in self.stores:
                 self.portal.call(store.__aexit__, None, None, None)
-            assert check(Path(self._folder.name) / "store.db", full=True).problems == ()
+            self.look_through(Path(self._folder.name) / "store.db")
             self._portal_context.__exit__(None, None, None)
             self._folder.cleanup()
 
-    @property
-    def bodiless(self) -> set[str]:
-        found: set[str] = self.__dict__.setdefault("_bodiless", set())
-        return found
-
-    @property
-    def seen_at(self) -> dict[tuple[str, str], int]:
-        found: dict[tuple[str, str], int] = self.__dict__.setdefault("_seen_at", {})
-        return found
-
-    @property
-    def tried(self) -> dict[str, int]:
-        found: dict[str, int] = self.__dict__.setdefault("_tried", {})
-        return found
-
-    @property
-    def looks(self) -> list[tuple[r.Kind, int, Names]]:
-        found: list[tuple[r.Kind, int, Names]] = self.__dict__.setdefault("_looks", [])
-        return found
+    def look_through(self, path: Path) -> None:
+        assert check(path, full=True).problems == ()
 
     @invariant()
     def keys_are_noted(self) -> None:
@@ -87,8 +77,23 @@ class PrunedStores(Stores):
         }
         return found[kind]
 
+    def nothing_is_left(self, kind: r.Kind, name: str) -> None:
+        match kind:
+            case "runs":
+                assert self.all(lambda store: store.run(name)) is None
+            case "noise" | "deliveries":
+                assert self.all(lambda store: store.delivery(name)) is None
+                assert self.all(lambda store: store.events(name)) == []
+            case "bodies":
+                assert self.all(lambda store: store.delivery(name))[1] is None
+                for event in self.all(lambda store: store.events(name)):
+                    assert self.all(lambda store, id_=event.id: store.payload(id_)) is None
+            case _:
+                pass
+
     def strike(self, kind: r.Kind, names: Names) -> None:
         for name in names:
+            self.nothing_is_left(kind, name[0])
             match kind:
                 case "runs":
                     del self.runs[name[0]]
@@ -128,28 +133,41 @@ class PrunedStores(Stores):
         found: Names = self.all(walk)
         return found
 
-    @rule(kind=kinds, kept=st.integers(-1, 40), limit=st.integers(1, 5))
+    @rule(kind=kinds, kept=st.integers(-1, 15), limit=st.integers(1, 5))
     def prune(self, kind: r.Kind, kept: int, limit: int) -> None:
         before = self.now - kept
-        found = self.look(kind, before, limit if kind != "processes" else 1_000)
-        assert found == self.may_go(kind, before)
+        for one in KINDS:
+            assert self.look(one, before, limit if one != "processes" else 1_000) == self.may_go(one, before)
+        found = self.may_go(kind, before)
         removed = self.all(lambda store: store.remove_old(kind, sorted(found), before=before))
         assert removed == len(found)
         self.strike(kind, found)
 
-    @rule(kind=kinds, kept=st.integers(0, 20))
-    def look_now_and_remove_later(self, kind: r.Kind, kept: int) -> None:
+    @rule(kept=st.integers(0, 10))
+    def look_now_and_remove_later(self, kept: int) -> None:
         before = self.now - kept
-        self.looks.append((kind, before, self.look(kind, before, 1_000)))
+        self.looks += [(kind, before, self.look(kind, before, 1_000)) for kind in KINDS]
 
     @precondition(lambda self: self.looks)
-    @rule(which=st.integers(0, 5))
+    @rule(which=st.integers(0, 20))
     def remove_what_was_seen(self, which: int) -> None:
-        kind, before, seen = self.looks.pop(which % len(self.looks))
+        self.remove(*self.looks.pop(which % len(self.looks)))
+
+    def remove(self, kind: r.Kind, before: int, seen: Names) -> None:
         still = seen & self.may_go(kind, before)
         removed = self.all(lambda store: store.remove_old(kind, sorted(seen), before=before))
         assert removed == len(still)
         self.strike(kind, still)
+
+    @precondition(lambda self: self.events)
+    @rule(data=st.data(), kind=st.sampled_from(["bodies", "deliveries"]), kept=st.sampled_from([-1, 0, 5]))
+    def replay_between_a_look_and_the_removal(self, data: st.DataObject, kind: r.Kind, kept: int) -> None:
+        before = self.now - kept
+        seen = self.look(kind, before, 1_000)
+        going = [name for name, (_, brought_by, _) in self.events.items() if (brought_by,) in seen]
+        if going:
+            self.replay_one(data.draw(st.sampled_from(sorted(going))), None)
+        self.remove(kind, before, seen)
 
     @rule()
     def try_to_register(self) -> None:
@@ -177,7 +195,9 @@ class PrunedStores(Stores):
     @precondition(lambda self: self.events)
     @rule(data=st.data(), owner=st.none() | owners)
     def replay(self, data: st.DataObject, owner: str | None) -> None:
-        event = data.draw(st.sampled_from(sorted(self.events)))
+        self.replay_one(data.draw(st.sampled_from(sorted(self.events))), owner)
+
+    def replay_one(self, event: str, owner: str | None) -> None:
         run = self.new_run(owner, 0, 1, replay_of="run_before")
         kept = self.text_of(event) is not None
         assert self.all(lambda store: store.replay(event, run, at=self.now)) == kept

@@ -21,7 +21,8 @@ from trigflow.stores.sqlite import SqliteStore
 
 OWNERS = ("a", "b")
 owners = st.sampled_from(OWNERS)
-identities = st.tuples(st.just("source"), st.sampled_from(["k1", "k2"]), st.sampled_from(["c1", "c2"]))
+IDENTITIES = [("source", key, connection) for key in ("k1", "k2") for connection in ("c1", "c2")]
+identities = st.sampled_from(IDENTITIES)
 small_json = st.sampled_from([b"{}", b'{"id":7}'])
 
 
@@ -96,12 +97,12 @@ class Registries(RuleBasedStateMachine):
         data=st.data(),
         sealed=st.none() | st.binary(min_size=1, max_size=3),
         registered=st.lists(st.sampled_from(["issues", "push"]), unique=True),
-        state=st.sampled_from(["pending", "active", "failing"]),
+        state=st.sampled_from(["pending", "active", "failing", "disabled"]),
         facts=st.fixed_dictionaries(
             {
                 "data": st.none() | small_json,
                 "cause": st.text(max_size=3),
-                "account": st.none() | st.just("acme"),
+                "account": st.none() | st.sampled_from(["acme", "umbrella"]),
                 "lease_until": st.none() | st.integers(0, 9),
                 "failures": st.integers(0, 3),
                 "next_at": st.integers(0, 9),
@@ -267,9 +268,38 @@ class Registries(RuleBasedStateMachine):
             if endpoint.state != "removed"
         ]  # fmt: skip
         assert self.all(lambda store: store.endpoints()) == expected
-        for endpoint in expected:
-            assert self.all(methodcaller("endpoint", endpoint.token)) == endpoint
-        assert self.all(lambda store: store.endpoint("nowhere")) is None
+        self.what_is_asked_for_singly_is_as_noted(expected)
+
+    def what_is_asked_for_singly_is_as_noted(self, expected: list[r.Endpoint]) -> None:
+        tokens = {endpoint.token for endpoint in self.endpoints.values()}
+        assert self.all(methodcaller("endpoints_at", {*tokens, "nowhere"})) == {
+            endpoint.token: attrs.evolve(endpoint, subscriptions=first_of(endpoint.subscriptions))
+            for endpoint in expected
+        }
+        there = [(endpoint, one) for endpoint in expected for one in endpoint.subscriptions]
+        assert self.all(methodcaller("endpoints_for", {*IDENTITIES, ("other", "k1", "c1")})) == {
+            one.identity: attrs.evolve(endpoint, subscriptions=(one,)) for endpoint, one in there
+        }
+        addresses = {
+            (name, account) for name in (*self.endpoints, "ep_x") for account in ("acme", "umbrella")
+        }
+        receiving: dict[tuple[str, str], list[r.Subscription]] = {}
+        for endpoint, one in there:
+            if one.account is not None and one.state != "disabled":
+                receiving.setdefault((endpoint.id, one.account), []).append(one)
+        assert self.all(methodcaller("receiving", addresses)) == receiving
+        live = {one.id: one for _, one in there}
+        for name in (*self.subscriptions, "sub_nowhere"):
+            assert self.all(methodcaller("subscription", name)) == live.get(name)
+        paths = {endpoint.id: endpoint.token for endpoint in expected}
+        for name in (*self.endpoints, "ep_nowhere"):
+            assert self.all(methodcaller("token_of", name)) == paths.get(name)
+
+
+def first_of(subscriptions: tuple[r.Subscription, ...]) -> tuple[r.Subscription, ...]:
+    """Return the first, and the first that takes deliveries if that is another."""
+    taking = [one for one in subscriptions if one.state != "disabled"]
+    return tuple(dict.fromkeys([*subscriptions[:1], *taking[:1]]))
 
 
 TestRegistries = Registries.TestCase

@@ -119,8 +119,10 @@ async def test_invented_tokens_share_one_allowance_and_their_bodies_are_never_re
 @pytest.mark.parametrize("token", ["x" * 65, "\u00e4", "\ud800", "a/b", "", "x" * 70_000])
 async def test_what_can_be_no_token_is_404_and_not_remembered(token: str) -> None:
     async with opened() as (app, _):
+        before = len(app.opened.routes)
         assert (await post(app, app.opened.mark + token)).status == 404
-        assert all(len(one) < 65 for one in app.opened.routes._unknown)
+        is_short = token.isascii() and len(token) < 65
+        assert len(app.opened.routes) - before <= is_short
 
 
 async def test_without_a_limit_nothing_is_too_often() -> None:

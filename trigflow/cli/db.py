@@ -1,21 +1,31 @@
-"""Looking after the store's file: whether it is whole, a copy of it, and back to a copy."""
+"""Looking after the store's file: whether it is whole, copies of it, what is in it and what may go."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
+import anyio
 from cyclopts import App, Parameter
 
 from trigflow.cli.opening import AsJson, StorePath, TargetName, exists, set_up
-from trigflow.cli.screen import say, show_json, styled, warn
+from trigflow.cli.screen import clock_time, moment, say, show_fields, show_json, show_table, styled, warn
+from trigflow.core.durations import shown_duration
 from trigflow.core.errors import SetupError
-from trigflow.opened import MEMORY
-from trigflow.stores.sqlite import care
+from trigflow.opened import MEMORY, random_name
+from trigflow.runtime.clock import SystemClock
+from trigflow.runtime.retention import Rule, rules
+from trigflow.runtime.retention import prune as prune_one
+from trigflow.stores.sqlite import SqliteStore, care, shrinking
+from trigflow.stores.sqlite.stats import Stats, Table
+from trigflow.stores.sqlite.stats import stats as stats_of
 
 commands = App(name="db", help="Look after the store's file.")
 PROBLEMS = 1  # exit code of `check`
+SMALL = 1024**3  # bytes up to which tables are measured without being asked for
 NO_KEY = (
     "the secrets in it are sealed with the app's secret key, which is not part of it: keep {key}, too, "
     "or what TRIGFLOW_SECRET_KEY is set to"
@@ -98,3 +108,119 @@ def restore(
             say("kept       ", styled(str(restored.kept), "bold"), "  what was there before")
     if not exists(f"{where}.key"):
         warn(NO_KEY.format(key=f"{where}.key"))
+
+
+@commands.command
+def stats(
+    target: TargetName = None,
+    *,
+    full: Annotated[
+        bool, Parameter(negative="", help="Measure the tables of a store of any size; slow above 1 GB.")
+    ] = False,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what is in a store: rows, bytes, ages; it may be in use."""
+    path = path_of(target, store)
+    sizes = full or path.stat().st_size <= SMALL
+    found = stats_of(path, now=int(time.time() * 1000), sizes=sizes)
+    if as_json:
+        show_json({"store": str(path), **_told(found)})
+        return
+    show_fields(
+        {
+            "store": str(path),
+            "id": found.store_id,
+            "version": found.version,
+            "size": f"{found.size:,} bytes, {found.free:,} of them free for what comes",
+            "wal": f"{found.wal:,} bytes",
+            "deliveries": _counts(found.outcomes),
+            "queue": _counts(found.queue) or "empty",
+        }
+    )
+    rows = [(one.name, *_cells(one)) for one in found.tables]
+    show_table(("table", "rows", "bytes", "oldest", "newest"), rows, empty="")
+
+
+def _cells(one: Table) -> tuple[str, str, str, str]:
+    size = "" if one.size is None else f"{one.size:,}"
+    return f"{one.rows:,}", size, clock_time(one.oldest), clock_time(one.newest)
+
+
+def _counts(found: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {name}" for name, count in found.items())
+
+
+def _told(found: Stats) -> dict[str, object]:
+    return {
+        "id": found.store_id,
+        "version": found.version,
+        "bytes": found.size,
+        "free": found.free,
+        "wal": found.wal,
+        "deliveries": dict(found.outcomes),
+        "queue": dict(found.queue),
+        "tables": {
+            one.name: {
+                "rows": one.rows,
+                "bytes": one.size,
+                "oldest": moment(one.oldest),
+                "newest": moment(one.newest),
+            }
+            for one in found.tables
+        },
+    }
+
+
+@commands.command
+async def prune(
+    target: TargetName = None,
+    *,
+    dry_run: Annotated[bool, Parameter(negative="", help="Only count what would be removed.")] = False,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Remove what the app's settings no longer keep; the store may be in use.
+
+    An app that is open does it by itself, once an hour.
+    """
+    settings = set_up(target, store).resolved().settings
+    path, clock = path_of(target, store), SystemClock()
+    done: list[tuple[Rule, int]] = []
+    async with SqliteStore(path, store_id=lambda: random_name(5)) as opened:
+        for rule in rules(settings, now=clock.now()):
+            done.append((rule, await prune_one(opened, rule, clock, rest=anyio.sleep, dry=dry_run)))
+    if as_json:
+        rows = [{"kind": rule.kind, "before": moment(rule.before), "rows": rows} for rule, rows in done]
+        show_json({"store": str(path), "dry_run": dry_run, "removed": rows})
+        return
+    show_table(
+        ("kind", "kept", "from before", "would go" if dry_run else "removed"),
+        (
+            (rule.kind, shown_duration(rule.kept), clock_time(rule.before), f"{count:,}")
+            for rule, count in done
+        ),
+        empty="everything is kept forever",
+    )
+
+
+@commands.command
+def vacuum(
+    target: TargetName = None,
+    *,
+    full: Annotated[
+        bool, Parameter(negative="", help="Write the store anew, without gaps; no process may have it open.")
+    ] = False,
+    store: StorePath = None,
+    as_json: AsJson = False,
+) -> None:
+    """Give free pages of the store back to the disk; it may be in use.
+
+    Seldom of use: what comes next fills them.
+    """
+    path = path_of(target, store)
+    shrunk = shrinking.rewrite(path) if full else shrinking.give_back(path)
+    if as_json:
+        show_json({"store": str(path), "before": shrunk.before, "after": shrunk.after})
+    else:
+        say("vacuumed   ", styled(str(path), "bold"), f"  {shrunk.before:,} -> {shrunk.after:,} bytes")

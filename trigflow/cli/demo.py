@@ -14,7 +14,6 @@ import shlex
 import signal
 import socket
 import sys
-import tempfile
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
@@ -88,6 +87,8 @@ def demo(
 
     Exits with 0 if all that had to happen did.
     """
+    import tempfile
+
     from trigflow_github.testing import FakeGitHub
 
     with tempfile.TemporaryDirectory(prefix="trigflow-demo-") as folder, FakeGitHub(token=TOKEN) as fake:

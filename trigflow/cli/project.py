@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from importlib.metadata import entry_points
-from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -29,6 +27,8 @@ TEMPLATES = {"app.py": "app.py.txt", "test_app.py": "test_app.py.txt", ".gitigno
 
 def init(folder: Path = Path()) -> None:
     """Write a small app and its test into a folder; nothing that is there is overwritten."""
+    from importlib.resources import files
+
     there = [name for name in TEMPLATES if name != ".gitignore" and (folder / name).exists()]
     if there:
         raise SetupError(f"{folder / there[0]} is there already; nothing was written")
@@ -115,6 +115,7 @@ def settings(
 def version(*, as_json: AsJson = False) -> None:
     """Show the versions of what trigflow runs on, and the installed integrations."""
     import platform
+    from importlib.metadata import entry_points
 
     import apsw
 

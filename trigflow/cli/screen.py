@@ -8,15 +8,15 @@ change the title or hide lines.
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.text import Text
 
 NOT_A_TERMINAL = 200  # columns; wide enough that `grep` finds ids in one piece
 STYLES: Mapping[str, str] = {
@@ -34,23 +34,39 @@ def safe(text: object) -> str:
     )
 
 
-def styled(text: object, style: str = "") -> Text:
+class Styled(NamedTuple):
+    """Text that is safe to show, and its style."""
+
+    text: str
+    style: str
+
+
+def styled(text: object, style: str = "") -> Styled:
     """Make text for the screen; without a style, words such as `failed` have their own."""
-    return Text(safe(text), style=style or STYLES.get(str(text), ""))
+    return Styled(safe(text), style or STYLES.get(str(text), ""))
 
 
 def console() -> Console:
     """Make a console for standard output as it is now."""
+    from rich.console import Console
+
     width = None if sys.stdout.isatty() else NOT_A_TERMINAL
     return Console(file=sys.stdout, width=width, highlight=False, soft_wrap=True)
 
 
-def say(*parts: Text | str) -> None:
+def say(*parts: Styled | str) -> None:
     """Print a line."""
-    line = Text()
-    for part in parts:
-        line.append_text(part if isinstance(part, Text) else Text(safe(part)))
-    console().print(line)
+    texts = [part if isinstance(part, Styled) else Styled(safe(part), "") for part in parts]
+    if sys.stdout.isatty() or os.environ.get("FORCE_COLOR"):
+        console().print(*map(_rich, texts), sep="")
+    else:  # rich takes 50 ms and 2 MB, and would print the same: a server in the background needs none
+        print("".join(text for text, _ in texts))
+
+
+def _rich(part: Styled) -> Text:
+    from rich.text import Text
+
+    return Text(part.text, style=part.style)
 
 
 def warn(text: str) -> None:
@@ -60,9 +76,12 @@ def warn(text: str) -> None:
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
     """Print rows, or one line where there are none."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
     for row in rows:
-        table.add_row(*(cell if isinstance(cell, Text) else styled(cell) for cell in row))
+        table.add_row(*(_rich(cell if isinstance(cell, Styled) else styled(cell)) for cell in row))
     if table.row_count:
         console().print(table, soft_wrap=False)
     else:
@@ -76,7 +95,7 @@ def show_fields(fields: Mapping[str, object]) -> None:
     for name, value in shown.items():
         say(
             styled(f"{name:<{width}}  ", "dim"),
-            *([value] if isinstance(value, Text) else [styled(value)]),
+            value if isinstance(value, Styled) else styled(value),
         )
 
 

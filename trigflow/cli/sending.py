@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from importlib.metadata import entry_points
 from typing import Annotated, Any, cast
 from uuid import uuid4
 
@@ -105,6 +104,8 @@ def sample_of(text: str, app: App) -> Sample:
 
 
 def _specifications(app: App) -> Iterator[tuple[str, Specification]]:
+    from importlib.metadata import entry_points
+
     for point in entry_points(group=GROUP):
         integration: type[Integration] = point.load()
         for method, specification in integration.specifications():

@@ -224,13 +224,15 @@ class Shown:
 def _options() -> dict[str, Any]:
     from uvicorn.config import LOGGING_CONFIG
 
+    from trigflow.web.connections import bounded_protocol
+
     log: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
     log["loggers"]["trigflow"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
     # The deliveries are the request log, and a line each would cost more than the request. Who a proxy
     # says the client is, is asked for by nobody: URLs are made from the public one.
     return {
         "access_log": False, "log_config": log, "lifespan": "on", "server_header": False,
-        "proxy_headers": False,
+        "proxy_headers": False, "http": bounded_protocol(),
     }  # fmt: skip
 
 

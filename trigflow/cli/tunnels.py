@@ -6,7 +6,6 @@ start ─> read its output until it names a URL ─> serve ─> stop it
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import threading
 from collections.abc import Callable, Generator, Sequence
@@ -52,7 +51,9 @@ INSTALL = (
 @contextmanager
 def opened(port: int) -> Generator[str, None, None]:
     """Run the first tunnel that is installed and yield its public URL; SetupError where there is none."""
-    found = next(((tunnel, path) for tunnel in TUNNELS if (path := shutil.which(tunnel.program))), None)
+    from shutil import which  # with what it imports 1 MB, which `serve` would keep
+
+    found = next(((tunnel, path) for tunnel in TUNNELS if (path := which(tunnel.program))), None)
     if found is None:
         raise SetupError(INSTALL)
     tunnel, path = found

@@ -13,7 +13,6 @@ the other about the array.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Mapping, Sequence
 from typing import TypeGuard
@@ -71,6 +70,8 @@ def _keys(place: Place, written: Mapping[object, object]) -> list[str]:
 def _operator(place: Place, name: str) -> Build:
     known = OPERATORS.get(name) or _COMBINING.get(name)
     if known is None:
+        import difflib  # noqa: PLC0415 - 1 ms, for a mistake alone
+
         names = [*OPERATORS, *_COMBINING]
         near = difflib.get_close_matches(name, names, 1)
         remedy = f"did you mean {near[0]}?" if near else f"there are {', '.join(sorted(names))}"

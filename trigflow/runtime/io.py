@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Coroutine
-from concurrent.futures import CancelledError
 from datetime import timedelta
 from functools import partial
 from typing import Any, Literal, NoReturn, ParamSpec, TypeVar, overload
 
-import anyio
-import anyio.from_thread
-import anyio.lowlevel
+import anyio  # its modules too, on first use: they take 8 ms to import, and only a running job needs them
 
 from trigflow.core.retry import NEVER, Retry
 from trigflow.core.runs import Run
@@ -164,6 +161,8 @@ class SyncTasks:
         return function(*args, **kwargs)
 
     def _from_loop(self, function: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> Any:
+        from concurrent.futures import CancelledError  # noqa: PLC0415 - 4 ms, for plain jobs alone
+
         try:
             value = anyio.from_thread.run(function, *args)
         except CancelledError:  # an ordinary exception on asyncio, which a job would catch

@@ -64,7 +64,7 @@ class Lookups(Generic[K, R, V]):
         read: gives what there is, by key. make: turns that, or None, into a value; what
         it raises is raised for that key alone and is not remembered.
         """
-        self._read, self._make, self._clock = read, make, clock
+        self._read, self._make, self._now = read, make, clock.now
         self._fresh, self._most = fresh, most
         # Sorted by when they were read, so that the first is the first to be too old.
         self._known: OrderedDict[K, Answer[V]] = OrderedDict()
@@ -76,7 +76,7 @@ class Lookups(Generic[K, R, V]):
     def remembered(self, key: K) -> Answer[V] | None:
         """Return what was read less than `fresh` seconds ago; asks nobody."""
         answer = self._known.get(key) or self._unknown.get(key)
-        if answer is None or self._clock.now() - answer.at >= self._fresh:
+        if answer is None or self._now() - answer.at >= self._fresh:
             return None
         return answer
 
@@ -121,7 +121,7 @@ class Lookups(Generic[K, R, V]):
     async def _read_gathered(self) -> None:
         asked, self._gathered = self._gathered, []
         ended = self._reading = anyio.Event()
-        at = self._clock.now()  # before the read: what changes from now on may be missed
+        at = self._now()  # before the read: what changes from now on may be missed
         try:
             rows = await self._read(tuple(dict.fromkeys(key for key, _ in asked)))
         except StoreError as error:

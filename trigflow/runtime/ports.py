@@ -150,7 +150,7 @@ class Registry(Protocol):
         ...
 
     async def endpoints(self) -> Sequence[r.Endpoint]:
-        """Return all endpoints that are not removed, with all of their subscriptions: for people, and rarely."""
+        """Return all endpoints that are not removed, with all subscriptions; never on a request's path."""
         ...
 
     async def create_subscription(self, endpoint: r.Endpoint, subscription: r.Subscription) -> r.Subscription:

@@ -92,7 +92,8 @@ class Receiver:
 
     async def handle_again(self, route: Route, request: Request) -> Sequence[str]:
         """Handle a request that was verified before; return the ids of the runs that it starts."""
-        new, _ = await self._keep(self._read(route, request, route.addressed(request), self._clock.now()))
+        subscriptions = await self._routes.addressed(route, request)
+        new, _ = await self._keep(self._read(route, request, subscriptions, self._clock.now()))
         return [run.id for event in new.events for run in event.runs]
 
     async def _receive(self, route: Route, request: Request) -> Response:
@@ -127,7 +128,7 @@ class Receiver:
 
     async def _take(self, route: Route, request: Request, now: float) -> Response:
         """Take a verified request."""
-        subscriptions = route.addressed(request)
+        subscriptions = await self._routes.addressed(route, request)
         if not subscriptions:
             route.source.decode(request).check()
             return self._ignore(route, request, "unknown-account")

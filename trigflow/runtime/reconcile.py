@@ -91,7 +91,7 @@ class Reconciler:
 
     async def keep_rows(self) -> None:
         """Keep rows for what this process wants, without a want: URLs and secrets are known then."""
-        known = {s.identity for endpoint in await self._registry.endpoints() for s in endpoint.subscriptions}
+        known = await self._registry.endpoints_for([want.identity for want in self._wants])
         for want in self._wants:
             if want.identity not in known:
                 await self._create_rows(want)
@@ -217,11 +217,8 @@ class Reconciler:
         return await self._do(step, *found)
 
     async def _find(self, identity: Identity) -> tuple[r.Endpoint, r.Subscription] | None:
-        for endpoint in await self._registry.endpoints():
-            for subscription in endpoint.subscriptions:
-                if subscription.identity == identity:
-                    return endpoint, subscription
-        return None
+        found = await self._registry.endpoints_for([identity])
+        return next(((endpoint, s) for endpoint in found.values() for s in endpoint.subscriptions), None)
 
     async def _do(self, step: Step, endpoint: r.Endpoint, s: r.Subscription) -> Applied:
         started = self._ms()

@@ -69,7 +69,7 @@ class Replayer:
 
     async def _start(self, event: v.EventRow, job: str | None) -> Sequence[str]:
         text = await self._store.payload(event.id)
-        subscription = await self._subscription(event.subscription_id)
+        subscription = await self._store.subscription(event.subscription_id)
         if text is None or subscription is None:
             raise _not_kept(event)
         payload = decode_json_text(self._sealer.text(text, sealed=event.sealed))
@@ -88,16 +88,9 @@ class Replayer:
         self._engine.wake(statements)
         return run.id
 
-    async def _subscription(self, id_: str) -> r.Subscription | None:
-        for endpoint in await self._store.endpoints():
-            for subscription in endpoint.subscriptions:
-                if subscription.id == id_:
-                    return subscription
-        return None
-
     async def _handle_again(self, row: v.DeliveryRow, body: bytes) -> Sequence[str]:
-        endpoint = next((e for e in await self._store.endpoints() if e.id == row.endpoint_id), None)
-        route = None if endpoint is None else await self._routes.find(endpoint.token)
+        token = await self._store.token_of(row.endpoint_id)
+        route = None if token is None else await self._routes.find(token)
         if route is None:
             raise TrigflowError(f"delivery {row.id}: its endpoint is gone")
         request = _request(row, body, self._public_url)
@@ -113,24 +106,26 @@ async def kept_delivery(
     sources: Mapping[str, AnySource],
     sealer: Sealer,
     delivery_id: str,
+    subscription_id: str,
     public_url: PublicUrl,
 ) -> Delivery[Any, Any]:
-    """Put a kept delivery together for a job; its credentials are redacted."""
+    """Put a kept delivery together for a job; its credentials are redacted.
+
+    subscription_id: of the job's event; a delivery may have brought events of several.
+    """
     found = await store.delivery(delivery_id)
-    endpoints = await store.endpoints()
+    s = await store.subscription(subscription_id)
     if found is None or found[1] is None:
         raise TrigflowError(f"delivery {delivery_id} is no longer kept")
     row, body = found[0], found[1]
-    for endpoint in endpoints:
-        for s in endpoint.subscriptions:
-            if s.id == row.subscription_id:
-                request = _request(row, sealer.text(body, sealed=row.sealed), public_url)
-                source = sources[s.source]
-                return delivery_of(
-                    source, request, source.decode(request), id=row.id,
-                    received_at=row.received_at / 1000, params=s.params, data=s.data, metadata=s.metadata,
-                )  # fmt: skip
-    raise TrigflowError(f"the subscription of delivery {delivery_id} is gone")
+    if s is None:
+        raise TrigflowError(f"the subscription of delivery {delivery_id} is gone")
+    request = _request(row, sealer.text(body, sealed=row.sealed), public_url)
+    source = sources[s.source]
+    return delivery_of(
+        source, request, source.decode(request), id=row.id, received_at=row.received_at / 1000,
+        params=s.params, data=s.data, metadata=s.metadata,
+    )  # fmt: skip
 
 
 def _request(row: v.DeliveryRow, body: bytes, public_url: PublicUrl) -> Request:

@@ -36,9 +36,10 @@ Rest = Callable[[float], Awaitable[object]]
 
 @attrs.frozen
 class Rule:
-    """Rows of a kind from before a moment (unix milliseconds) may go."""
+    """Rows of a kind from before a moment (unix milliseconds) may go: they are kept for a time."""
 
     kind: r.Kind
+    kept: timedelta
     before: int
 
 
@@ -54,7 +55,9 @@ def rules(settings: Settings, *, now: float) -> Sequence[Rule]:
         "dedupe": settings.keep_dedupe,
     }
     return [
-        Rule(kind, int((now - time.total_seconds()) * 1000)) for kind, time in kept.items() if time != FOREVER
+        Rule(kind, time, int((now - time.total_seconds()) * 1000))
+        for kind, time in kept.items()
+        if time != FOREVER
     ]
 
 

@@ -79,12 +79,13 @@ class Routes:
         part = route.source.account
         if part is None:
             return route.subscriptions
-        accounts = [(route, value.decode("utf-8", "replace")) for value in part.values(request)]
-        if len(accounts) == 1:
-            answer = self._accounts.remembered(accounts[0])
+        values = part.values(request)
+        if len(values) == 1:
+            answer = self._accounts.remembered((route, values[0].decode("utf-8", "replace")))
             if answer is not None:
                 return answer.value
-        return await self._find_accounts(list(dict.fromkeys(accounts)))
+        accounts = dict.fromkeys((route, value.decode("utf-8", "replace")) for value in values)
+        return await self._find_accounts(list(accounts))
 
     def knows(self, token: str) -> bool:
         """Tell whether an endpoint was found under this token before."""

@@ -82,8 +82,11 @@ class Sealer:
         return _decompress(self._vault.open(urlsafe_b64encode(sealed)))
 
     def text(self, text: bytes, *, sealed: bool) -> bytes:
-        """Return a stored text as it was; StoreUnusable where it is sealed and no key fits."""
-        return self.open(text) if sealed else text
+        """Return a stored text as it was; StoreUnusable where it is sealed and no key fits.
+
+        A body that is no longer kept is empty, and sealed ones never are.
+        """
+        return self.open(text) if sealed and text else text
 
     def kept(self, new: r.NewDelivery, source: str) -> r.NewDelivery:
         """Return a delivery as it is stored: body and payloads sealed where they must be."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import attrs
@@ -21,8 +21,10 @@ from trigflow.core.errors import DuplicateTaskKey, PayloadError, StoreUnavailabl
 from trigflow.core.payloads import encode_json, return_structure
 from trigflow.core.retry import NEVER, Retry
 from trigflow.runtime import records as r
-from trigflow.runtime.discreet import Discretion
-from trigflow.runtime.ports import Clock, Runs
+
+if TYPE_CHECKING:  # what is only there once an app is open
+    from trigflow.runtime.discreet import Discretion
+    from trigflow.runtime.ports import Clock, Runs
 
 NOTHING_KEPT: Mapping[str, r.KeptTask] = {}
 _parent: ContextVar[str] = ContextVar("trigflow_task", default="")

@@ -69,6 +69,8 @@ class Shown:
         """Return the body of a delivery as people may see it, or a remark in its place."""
         if body is None:
             return GONE
+        if not body:
+            return body  # no longer kept, or never there
         if self._sealer is None:
             return CLOSED if row.sealed else body
         try:
@@ -91,7 +93,9 @@ class Shown:
             return UNAVAILABLE
 
     async def _opened(self, event: v.EventRow) -> bytes:
-        kept = await self._payloads.payload(event.id) or b"null"
+        kept = await self._payloads.payload(event.id)
+        if not kept:
+            return b"null"  # no longer kept
         return kept if self._sealer is None else self._sealer.text(kept, sealed=event.sealed)
 
     def _of(self, row: v.DeliveryRow, event: v.EventRow) -> Marked | None:

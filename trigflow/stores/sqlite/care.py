@@ -80,7 +80,7 @@ def check(path: Path, *, full: bool = False) -> Checked:
     Raises SetupError where there is no file, StoreUnusable where it is not a store of this or
     an earlier release, StoreUnavailable where it can't be read.
     """
-    with _reading(path) as connection:
+    with reading(path) as connection:
         try:
             return Checked(connection.pragma("user_version"), tuple(_problems(connection, full=full)))
         except (apsw.CorruptError, UnicodeDecodeError) as error:
@@ -184,7 +184,7 @@ def backup(store: Path, to: Path, *, force: bool = False) -> Copied:
         raise SetupError(f"{to} is the store itself; name another file")
     if to.exists() and not force:
         raise SetupError(f"{to} is there already; name another file, or replace it with --force")
-    with _reading(store) as source, _unfinished(to) as unfinished:
+    with reading(store) as source, unfinished_beside(to) as unfinished:
         _copy(source, unfinished)
         store_id = _verified(unfinished, store, full=False, refused={"damaged"})
         _put(unfinished, to, force=force)
@@ -210,13 +210,13 @@ def _verified(copy: Path, original: Path, *, full: bool, refused: Collection[str
     found = [problem for problem in check(copy, full=full).problems if problem.kind in refused]
     if found:
         raise StoreUnusable(f"{original} can't be copied: {found[0].what}")
-    with _reading(copy) as connection:
+    with reading(copy) as connection:
         ((store_id,),) = connection.execute("SELECT value FROM meta WHERE name = 'store_id'").fetchall()
     return str(store_id)
 
 
 @contextmanager
-def _unfinished(path: Path) -> Generator[Path, None, None]:
+def unfinished_beside(path: Path) -> Generator[Path, None, None]:
     """Give a file beside another, for its owner's eyes only, that is gone in the end whatever happens."""
     unfinished = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     try:
@@ -224,6 +224,8 @@ def _unfinished(path: Path) -> Generator[Path, None, None]:
         yield unfinished
     except OSError as error:
         raise StoreUnavailable(f"{path} can't be written: {error.strerror or error}") from error
+    except apsw.CorruptError:  # of what is being copied
+        raise
     except apsw.Error as error:
         raise StoreUnavailable(f"{path} can't be written: {translated(error)}") from error
     finally:
@@ -233,12 +235,12 @@ def _unfinished(path: Path) -> Generator[Path, None, None]:
 
 
 def _put(unfinished: Path, to: Path, *, force: bool) -> None:
-    _sync(unfinished)
+    sync(unfinished)
     if force:
         unfinished.replace(to)
     else:
         _put_new(unfinished, to)
-    _sync(to.parent)
+    sync(to.parent)
 
 
 def _put_new(unfinished: Path, to: Path) -> None:
@@ -250,7 +252,7 @@ def _put_new(unfinished: Path, to: Path) -> None:
         unfinished.rename(to)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
     """Have a file, or the names in a folder, on the disk."""
     if os.name == "nt" and path.is_dir():
         return
@@ -273,19 +275,19 @@ def restore(copy: Path, store: Path, *, now: str) -> Restored:
     """
     if copy.exists() and store.exists() and copy.samefile(store):
         raise SetupError(f"{copy} is the store itself; name its backup")
-    with _alone(store):
+    with kept_alone(store):
         pass  # before a long copy, which would be for nothing
-    with _unfinished(store) as unfinished:
-        with _reading(copy) as source:
+    with unfinished_beside(store) as unfinished:
+        with reading(copy) as source:
             _copy(source, unfinished)
         store_id = _verified(unfinished, copy, full=True, refused={"damaged", "shape", "body"})
-        with _alone(store):
+        with kept_alone(store):
             kept = _set_aside(store, unfinished, f"{store}.before-{now}") if store.exists() else None
-            _sync(unfinished)
+            sync(unfinished)
             unfinished.replace(store)
             for end in ("-wal", "-shm"):  # of a file that was taken away before
                 Path(f"{store}{end}").unlink(missing_ok=True)
-            _sync(store.parent)
+            sync(store.parent)
     return Restored(store, store_id, kept)
 
 
@@ -316,7 +318,8 @@ def _tidy(store: Path) -> None:
 
 
 @contextmanager
-def _alone(store: Path) -> Generator[None, None, None]:
+def kept_alone(store: Path) -> Generator[None, None, None]:
+    """Keep everybody else out of a store; StoreUnavailable where somebody is in it."""
     presence = Presence(store)
     try:
         presence.enter_alone()
@@ -329,7 +332,7 @@ def _alone(store: Path) -> Generator[None, None, None]:
 
 
 @contextmanager
-def _reading(path: Path) -> Generator[Connection, None, None]:
+def reading(path: Path) -> Generator[Connection, None, None]:
     """Open a store without changing it, if it is one."""
     if not path.is_file():
         raise SetupError(f"there is no file {str(path)!r}")
@@ -337,7 +340,8 @@ def _reading(path: Path) -> Generator[Connection, None, None]:
         with closing(connect(path, readonly=True)) as connection:
             if connection.pragma("application_id") != APPLICATION_ID:
                 raise StoreUnusable(f"{path} is no store of trigflow")
-            check_ours(connection)
+            with suppress(apsw.CorruptError):  # whoever reads on meets it, and says where
+                check_ours(connection)
             yield connection
     except apsw.NotADBError as error:
         raise StoreUnusable(f"{path} is not a SQLite database, or its first page is damaged") from error

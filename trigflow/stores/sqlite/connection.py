@@ -52,8 +52,8 @@ class Connection(Protocol):
         """Say how long a statement waits for another connection's lock."""
         ...
 
-    def close(self) -> None:
-        """Close it."""
+    def close(self, force: bool = False, /) -> None:
+        """Close it; with force also where rows were not read to the end."""
         ...
 
 

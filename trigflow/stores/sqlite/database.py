@@ -26,6 +26,9 @@ T = TypeVar("T")
 # Older ones can damage a WAL that several connections reset (SQLite 3.51.3's notes).
 OLDEST_SQLITE = 3_051_003
 READERS = 4
+AUTO_VACUUM = "incremental"  # free pages can be given back in small steps (see shrinking.py), and only then
+LARGEST_WAL = 64 * 1024 * 1024  # bytes that the -wal keeps once nobody reads an older state of the store
+REGISTRY = ("endpoints", "keys", "subscriptions")  # small, and without them nothing is understood
 LOOK = 1.0  # seconds between two looks whether the files are there
 CHECKED = 64 * 1024 * 1024  # bytes; a store up to this size is looked through when it is opened (50 ms)
 # Without stubs of its own; what it takes and gives is said here once.
@@ -149,11 +152,13 @@ class Database:
 
     def _prepare(self, connection: Connection, *, alone: bool) -> None:
         check(connection)  # before anything that would change another program's file
-        if alone and self.path.stat().st_size <= CHECKED:
+        if alone:
             self._look_through(connection)
+        connection.pragma("auto_vacuum", AUTO_VACUUM)  # only a new file takes it up
         connection.pragma("journal_mode", "wal")
         connection.pragma("synchronous", "full")
         connection.pragma("wal_autocheckpoint", 400)
+        connection.pragma("journal_size_limit", LARGEST_WAL)
         connection.pragma("temp_store", "memory")
         self._store_id = prepare(connection, store_id=self._mint())
         if alone:
@@ -162,9 +167,16 @@ class Database:
 
     def _look_through(self, connection: Connection) -> None:
         """Refuse a damaged file: what is written to one may be gone although SQLite says that it is kept."""
-        ((found,),) = connection.execute("PRAGMA quick_check(1)").fetchall()
-        if found != "ok":
-            raise StoreUnusable(f"{self.path} is damaged ({' '.join(found.split())}); restore a backup")
+        names = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()
+        pragmas = [f"integrity_check({name})" for name in REGISTRY if (name,) in names]
+        if self.path.stat().st_size <= CHECKED:
+            pragmas.append("quick_check")
+        for pragma in pragmas:
+            for (found,) in connection.execute(f"PRAGMA {pragma}"):
+                if found != "ok":
+                    raise StoreUnusable(
+                        f"{self.path} is damaged ({' '.join(found.split())}); restore a backup"
+                    )
 
     def _look_around(self) -> None:
         """Refuse to write where somebody took our files away: nobody would find it again."""
@@ -216,17 +228,21 @@ class Database:
         return await anyio.to_thread.run_sync(self._read, work, limiter=self._limiter)
 
     def _read(self, work: Callable[[Connection], T]) -> T:
-        connection: Connection | None = None
         try:
             connection = self._reader()
-            return work(connection)
+            try:
+                found = work(connection)
+            except BaseException:
+                connection.close(
+                    True
+                )  # it may keep in mind what was wrong with a file; the next one does not
+                raise
         except apsw.Error as error:
             raise translated(error) from error
         except UnicodeDecodeError as error:
             raise _damaged() from error
-        finally:
-            if connection is not None:
-                self._give_back(connection)
+        self._give_back(connection)
+        return found
 
     def _reader(self) -> Connection:
         try:

@@ -22,10 +22,11 @@ _UPDATE = (
 )
 _ENDPOINT = "SELECT id, token, source, state, facts FROM endpoints WHERE state <> 'removed'"
 _KEYS = "SELECT serial, sealed, valid_until FROM keys WHERE endpoint_id = ? ORDER BY serial DESC"
-_SUBSCRIPTION = f"SELECT {_COLUMNS} FROM subscriptions WHERE state <> 'removed'"
+_SELECT = f"SELECT {_COLUMNS} FROM subscriptions"  # noqa: S608 - our own names
+_SUBSCRIPTION = f"{_SELECT} WHERE state <> 'removed'"
 # The conditions are those of the indexes, word for word: else SQLite does not use them.
 _FIRST = f"{_SUBSCRIPTION} AND endpoint_id = ? ORDER BY id LIMIT 1"
-_TAKES = f"SELECT {_COLUMNS} FROM subscriptions WHERE state NOT IN ('disabled', 'removed')"
+_TAKES = f"{_SELECT} WHERE state NOT IN ('disabled', 'removed')"
 _FIRST_RECEIVING = f"{_TAKES} AND endpoint_id = ? ORDER BY id LIMIT 1"
 _ADDRESSED = f"{_TAKES} AND endpoint_id = ? AND account = ? ORDER BY id"
 _IDENTIFIED = f"{_SUBSCRIPTION} AND source = ? AND key = ? AND connection = ?"

@@ -267,5 +267,7 @@ def translated(error: BaseException) -> BaseException:
             return StoreUnavailable(f"the store's disk failed: {error}")
         case apsw.CorruptError() | apsw.NotADBError():
             return StoreUnusable("the store is damaged; restore a backup")
+        case apsw.ProtocolError() | apsw.NoMemError() | apsw.InterruptError() | apsw.AbortError():
+            return StoreUnavailable(f"the store could not be used for a moment: {error}; try again")
         case _:
             return error
