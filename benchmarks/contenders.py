@@ -128,7 +128,8 @@ CONTENDERS: tuple[Contender, ...] = (
     ),
     Contender(
         "trigflow, accept only", "trigflow_served", FULL,
-        "`trigflow serve`, defaults, but rate_limit=0; delivery and event committed before the answer, no job wants them",
+        "`trigflow serve`, defaults, but rate_limit=0; delivery and event committed before the answer, no "
+        "job wants them",
         Sqlite("SELECT count(*) FROM events"), server="own",
     ),
     Contender(

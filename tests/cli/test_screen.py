@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trigflow.cli.screen import moment, safe, say, show_json, show_table
+from trigflow.cli.screen import moment, safe, say, show_json, show_table, styled
 
 # Near-valid on purpose: an escape sequence, a bidirectional override, a carriage return, rich's markup.
 nasty = st.lists(
@@ -44,6 +44,17 @@ def test_markup_in_a_value_is_shown_as_written(capsys: pytest.CaptureFixture[str
     assert "[red]no[/red] \\x1b[31m" in out
     assert "[link=x]y[/link]" in out
     assert "\x1b" not in out
+
+
+def test_a_pipe_reads_the_same_words_as_a_terminal_without_the_styles(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    say("state ", styled("failed"), "  [b]as written[/b]\nand more")
+    assert capsys.readouterr().out == "state failed  [b]as written[/b]\nand more\n"
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    say("state ", styled("failed"), "  [b]as written[/b]\nand more")
+    assert capsys.readouterr().out == "state \x1b[31mfailed\x1b[0m  [b]as written[/b]\nand more\n"
 
 
 @pytest.mark.parametrize(

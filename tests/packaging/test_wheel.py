@@ -17,8 +17,8 @@ import trigflow_github
 WHEEL = os.environ.get("TRIGFLOW_WHEEL")
 CHECKOUT = Path(os.environ.get("TRIGFLOW_CHECKOUT", Path(__file__).parents[2]))
 NEEDS_WHEEL = pytest.mark.skipif(WHEEL is None, reason="needs the built wheel: nox -s wheel")
-# 100 ms and more each, and not needed to receive a delivery.
-HEAVY = {"httpx", "cyclopts", "rich", "uvicorn", "hypothesis"}
+# 100 ms and more each, and not needed to receive a delivery; then what is only needed once an app is open.
+HEAVY = {"httpx", "cyclopts", "rich", "uvicorn", "hypothesis"} | {"asyncio", "apsw", "lz4", "cryptography"}
 SLOWEST_IMPORT = 1.0  # seconds; the goal is 0.15 over bare Python, a busy machine may take its time
 
 

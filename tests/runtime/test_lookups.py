@@ -27,8 +27,8 @@ class Table:
     """Rows that are read when `gate` is open; every read is noted."""
 
     rows: dict[str, str] = attrs.field(factory=lambda: {"a": "1", "b": "2"})
-    reads: list[tuple[str, ...]] = attrs.field(factory=list)
-    problems: list[Exception] = attrs.field(factory=list)
+    reads: list[tuple[str, ...]] = attrs.field(factory=list[tuple[str, ...]])
+    problems: list[Exception] = attrs.field(factory=list[Exception])
     gate: anyio.Event | None = None
     clock: VirtualClock = attrs.field(factory=VirtualClock)
 

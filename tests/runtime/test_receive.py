@@ -420,3 +420,25 @@ async def test_a_store_that_can_not_be_written_makes_the_sender_try_again(
         monkeypatch.undo()
         assert (await post(app, {"id": "1"})).status == 200
         assert [row.outcome for row in await rows(app)] == ["accepted"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Respond(headers={"x-name": "snow \u2603"}),
+        Respond(headers={"x-name": "a\r\nset-cookie: b"}),
+        Respond(headers={"x name": "a"}),
+        Respond(headers={"": "a"}),
+        Respond(status=0),
+        Respond(status=700),
+    ],
+)
+async def test_an_answer_that_cannot_be_sent_is_the_handlers_failure(answer: Respond) -> None:
+    async with Setup(lambda d: [Event("thing", "1", d.payload), answer]).app() as app:
+        endpoint, key = await key_of(app)
+        response = await app.opened.receive(endpoint.token, request(b"{}", key))
+        assert response.status == 200
+        (row,) = await app.opened.store.deliveries(limit=10)
+        assert row.outcome == "failed"
+        assert "Respond" in row.cause

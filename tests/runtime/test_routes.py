@@ -71,7 +71,7 @@ class Ways:
 
     store: Registry
     account: Part | None = attrs.field(factory=lambda: header("X-Account"))
-    more: dict[str, Any] = attrs.field(factory=dict)
+    more: dict[str, Any] = attrs.field(factory=dict[str, Any])
     clock: VirtualClock = attrs.field(factory=VirtualClock)
     routes: Routes = attrs.field(init=False)
     made: int = 0

@@ -229,10 +229,11 @@ def _options() -> dict[str, Any]:
     log: dict[str, Any] = copy.deepcopy(LOGGING_CONFIG)
     log["loggers"]["trigflow"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
     # The deliveries are the request log, and a line each would cost more than the request. Who a proxy
-    # says the client is, is asked for by nobody: URLs are made from the public one.
+    # says the client is, is asked for by nobody: URLs are made from the public one. Nobody speaks
+    # WebSocket with us: what uvicorn would load for it takes 1 MB.
     return {
         "access_log": False, "log_config": log, "lifespan": "on", "server_header": False,
-        "proxy_headers": False, "http": bounded_protocol(),
+        "proxy_headers": False, "http": bounded_protocol(), "ws": "none",
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -20,6 +21,8 @@ from trigflow.sources.decode import Decoded
 from trigflow.sources.external import delivery_of
 
 logger: logging.Logger = logging.getLogger("trigflow.deliveries")
+_FIELD = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, 5.1
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")  # and 5.5, in Latin-1
 _STARTING = (Event, Fetch, Signal)
 
 
@@ -99,6 +102,8 @@ def _read(subscription: r.Subscription, outcomes: Sequence[Outcome], decoded: De
             events.append(_said(outcome, decoded, body))
         elif isinstance(outcome, Metadata) and metadata is None:
             metadata = encode_json(outcome.value)
+        elif isinstance(outcome, Respond):
+            _check_answer(outcome)
     return Read(subscription, outcomes, events, metadata)
 
 
@@ -111,6 +116,15 @@ def _said(event: Event, decoded: Decoded, body: bytes) -> Said:
     if event.payload is WHOLE or decoded.is_payload(event.payload):
         return Said(event, True, None if decoded.text is body else decoded.text, context)
     return Said(event, False, encode_json(event.payload), context)
+
+
+def _check_answer(answer: Respond) -> None:
+    """Raise TypeError for what no server can send: it would be found after the commit only."""
+    if not 200 <= answer.status <= 599:
+        raise TypeError(f"Respond has the status {answer.status}; give one from 200 to 599")
+    for name, value in answer.headers.items():
+        if not _FIELD.fullmatch(name) or not _VALUE.fullmatch(value):
+            raise TypeError(f"Respond has the header field {name!r} whose name or value can't be sent")
 
 
 def outcome_of(reads: Sequence[Read]) -> tuple[r.DeliveryOutcome, str]:

@@ -13,6 +13,7 @@ from typing import Any, Self, TypeVar
 
 import anyio
 import apsw
+import msgspec
 
 from trigflow.core.errors import StoreUnavailable, StoreUnusable
 from trigflow.runtime.forks import FORKED, refuse_in_children
@@ -239,7 +240,7 @@ class Database:
                 raise
         except apsw.Error as error:
             raise translated(error) from error
-        except UnicodeDecodeError as error:
+        except (UnicodeDecodeError, msgspec.DecodeError) as error:
             raise _damaged() from error
         self._give_back(connection)
         return found
