@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Literal
 
+import anyio
 import attrs
 import msgspec
 import pytest
@@ -330,6 +331,33 @@ async def test_a_batch_for_several_accounts_is_one_delivery_in_one_transaction()
         (row,) = await rows(app)
         assert (row.outcome, row.events, row.subscription_id) == ("accepted", 2, None)
         assert {e.subscription_id for e in await store.events(row.id)} == {known.id, "sub_other"}
+
+
+@attrs.define
+class Asking(Setup):
+    """A setup whose job asks for the delivery that brought its event."""
+
+    def job(self) -> Callable[..., object]:
+        async def job(payload: dict[str, object], delivery: Delivery[str, int]) -> None:
+            self.seen.append(delivery.params)
+
+        return job
+
+
+async def test_the_job_of_each_account_in_a_batch_sees_the_delivery_as_that_of_its_own_subscription() -> None:
+    setup = Asking(lambda d: [Event("thing", f"{d.params}-1", d.payload)], account=json("teams[*]"))
+    async with setup.app() as app:
+        endpoint, key = await key_of(app)
+        (known,) = endpoint.subscriptions
+        await app.opened.store.save_subscription(attrs.evolve(known, account="T1"))
+        other = attrs.evolve(known, id="sub_other", key="other", account="T2", params=b'"other"')
+        await app.opened.store.create_subscription(endpoint, other)
+        body = b'{"teams": ["T1", "T2"]}'
+        assert (await app.opened.receive(endpoint.token, request(body, key))).status == 200
+        with anyio.fail_after(5):
+            while not setup.seen:
+                await anyio.sleep(0.005)
+        assert setup.seen == ["params"]
 
 
 @pytest.mark.parametrize(

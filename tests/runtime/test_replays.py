@@ -30,7 +30,8 @@ MAILGUN = hmac_sha256(
 
 def mail(word: str, at: int = int(NOW), key: bytes = b"k", said: str = "hello") -> Request:
     signature = hmac.new(key, f"{at}{word}".encode(), hashlib.sha256).hexdigest()
-    body = f'{{"signature":{{"timestamp":"{at}","token":"{word}","signature":"{signature}"}},"event-data":"{said}"}}'
+    signed = f'{{"timestamp":"{at}","token":"{word}","signature":"{signature}"}}'
+    body = f'{{"signature":{signed},"event-data":"{said}"}}'
     return Request("POST", "https://h.example.com/", Headers(), body.encode())
 
 

@@ -285,6 +285,23 @@ async def test_a_key_outlives_its_age_as_long_as_its_event_is_there(store: Store
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("kind", ["bodies", "deliveries"])
+async def test_a_run_that_starts_between_a_look_and_the_removal_keeps_what_it_needs(
+    store: Store, kind: r.Kind
+) -> None:
+    async with store:
+        await store.accept(delivery(1))
+        old = await store.find_old(kind, before=DAY, after="", limit=9)
+        assert old.names == (("dlv_000001",),)
+        run = r.NewRun("run_again", "job", 0, (r.Enqueue("run_again", 0, 0, None),))
+        assert await store.replay("evt_000001", run, at=DAY)
+        assert await store.remove_old(kind, old.names, before=DAY) == 0
+        loaded = await store.load("run_again")
+        assert loaded is not None
+        assert loaded.text == b"{}"
+
+
+@pytest.mark.anyio
 async def test_a_chore_is_taken_once_in_a_while_whatever_the_clock_did(store: Store) -> None:
     async with store:
         taken: Callable[[int], Any] = lambda now: store.claim_chore("prune", now=now, until=now + 10)  # noqa: E731

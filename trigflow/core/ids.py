@@ -32,10 +32,13 @@ class Ids:
         return f"{kind}_{self._last:016x}{self._tail}"
 
 
-def part_of(whole: str, kind: str, number: int) -> str:
-    """Return the name of a part of something, such as the first event of a delivery.
+def event_of(delivery: str, number: int) -> str:
+    """Return the name of an event of a delivery, counted from 0: evt_0193…, evt_0193…-1, evt_0193…-2."""
+    moment = delivery.partition("_")[2]
+    return f"evt_{moment}-{number}" if number else f"evt_{moment}"
 
-    evt_0193f0c2a1b00001f3a9c2d4e1, then evt_…-1 and so on, of dlv_0193f0c2a1b00001f3a9c2d4e1.
-    """
-    _, _, moment = whole.partition("_")
-    return f"{kind}_{moment}-{number}" if number else f"{kind}_{moment}"
+
+def run_of(event: str, number: int) -> str:
+    """Return the name of a run that an event started, counted from 0: run_0193…-1, run_0193…-1.1."""
+    moment = event.partition("_")[2]
+    return f"run_{moment}.{number}" if number else f"run_{moment}"

@@ -19,7 +19,7 @@ import msgspec
 
 from trigflow.core.errors import Rejected, StoreError, VerificationError
 from trigflow.core.http import Request, Response
-from trigflow.core.ids import Ids, part_of
+from trigflow.core.ids import Ids, event_of, run_of
 from trigflow.core.jobs import Job, Listening
 from trigflow.core.marked import NOTHING, Marked
 from trigflow.core.matching import Index
@@ -177,7 +177,7 @@ class Receiver:
                 topic = (read.subscription.identity, said.event.name)
                 seen = decoded.seen(self._matching.view(topic)) if said.is_whole else said.event.payload
                 found = self._matching.match(topic, seen)
-                id_ = part_of(delivery_id, "evt", len(events))
+                id_ = event_of(delivery_id, len(events))
                 events.append(self._new_event(id_, read.subscription, said, found, now))
                 if len(found) < self._matching.count(topic):
                     marked = self._sealer.marks.of(route.source.id, said.event.name)
@@ -203,7 +203,7 @@ class Receiver:
     ) -> r.NewEvent:
         jobs = {job.id: job for job, _ in found if job.options.enabled}.values()
         items = [
-            Item(part_of(id_, "run", number), _due_at(job, now), job.options.priority)
+            Item(run_of(id_, number), _due_at(job, now), job.options.priority)
             for number, job in enumerate(jobs)
         ]
         runs = tuple(

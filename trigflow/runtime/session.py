@@ -71,7 +71,7 @@ class Session:
         scope: anyio.CancelScope,
         about: Discretion,
     ) -> None:
-        """Take a claim, what earlier attempts kept, a scope for this one, and what may be told of failures."""
+        """Take a claim, what was kept before, a scope for this attempt, and what may be told of failures."""
         self.claim = claim
         self.about: Discretion = about
         self.suspended_until: int | None = None

@@ -303,9 +303,8 @@ def _set_aside(store: Path, successor: Path, name: str) -> Path:
         store.rename(kept)
     old = kept.stat()
     successor.chmod(old.st_mode & 0o777)
-    if hasattr(os, "chown"):
-        with suppress(PermissionError):
-            os.chown(successor, old.st_uid, old.st_gid)
+    with suppress(PermissionError, AttributeError):  # Windows has no owners
+        os.chown(successor, old.st_uid, old.st_gid)
     if wal.exists():
         wal.rename(f"{kept}-wal")
     return kept
