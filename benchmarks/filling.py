@@ -147,7 +147,7 @@ def fill(path: Path, sender: Sender, count: int) -> None:
             for new in sender.mixed(min(GROUP, count - start)):
                 _keep(connection, new)
             connection.execute("COMMIT")
-        connection.pragma("wal_checkpoint(truncate)")
+        connection.pragma("wal_checkpoint", "truncate")
 
 
 def _keep(connection: Connection, new: r.NewDelivery) -> None:

@@ -313,7 +313,7 @@ def _set_aside(store: Path, successor: Path, name: str) -> Path:
 def _tidy(store: Path) -> None:
     """Bring what the -wal holds into the file; a damaged one stays as it is."""
     with suppress(apsw.Error), closing(connect(store)) as connection:
-        connection.pragma("wal_checkpoint(truncate)")
+        connection.pragma("wal_checkpoint", "truncate")
 
 
 @contextmanager

@@ -55,7 +55,7 @@ def give_back(path: Path, *, rest: Callable[[float], object] = time.sleep) -> Sh
                 began = time.monotonic()
                 connection.execute(f"PRAGMA incremental_vacuum({STEP})").fetchall()
                 rest(time.monotonic() - began)
-            connection.pragma("wal_checkpoint(passive)")
+            connection.pragma("wal_checkpoint", "passive")
     except apsw.Error as error:
         raise StoreUnavailable(f"{path}: {translated(error)}") from error
     finally:
@@ -71,12 +71,16 @@ def rewrite(path: Path) -> Shrunk:
     with kept_alone(path), unfinished_beside(path) as unfinished:
         with closing(connect(path)) as connection:
             _refuse_if_full(connection, path)
-            connection.pragma("wal_checkpoint(truncate)")
+            busy, *_ = connection.pragma("wal_checkpoint", "truncate")
+            if busy:
+                raise StoreUnavailable(f"{path} is open in another program; stop it first")
             before = path.stat().st_size
             connection.pragma("auto_vacuum", AUTO_VACUUM)
             connection.execute("VACUUM INTO ?", (str(unfinished),)).fetchall()
         _hand_on(path, unfinished)
         sync(unfinished)
+        for end in ("-wal", "-shm"):  # empty now; one that stayed would be taken for the new file's
+            Path(f"{path}{end}").unlink(missing_ok=True)
         unfinished.replace(path)
         sync(path.parent)
     return Shrunk(before, path.stat().st_size)
