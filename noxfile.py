@@ -179,6 +179,12 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def size(session: nox.Session) -> None:
+    """Let a store grow to ten million deliveries (25 GB): `nox -s size -- --deliveries 200000`."""
+    run_benchmark(session, "benchmarks.size")
+
+
+@nox.session(default=False)
 def secrets(session: nox.Session) -> None:
     """Run the tests and look for their secrets in everything that they log and leave behind."""
     install_wheel(session, *group("test"))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import anyio
-import pytest
 
 from tests.crash.processes import await_answers, await_rest, free_port, loading, serving, until
 from tests.crash.verdict import answers_in, effects_in, kept_in
@@ -14,7 +13,6 @@ KILLS = 7  # more than the processes that may end with a run
 FEW = {"TRIGFLOW_CONCURRENCY": "2", "CRASH_HOLD": "600"}
 
 
-@pytest.mark.xfail(strict=True, reason="a start is counted when a run is claimed, not when it begins")
 def test_a_run_that_never_began_is_not_given_up_because_processes_ended(tmp_path: Path) -> None:
     port = free_port()
     with serving(tmp_path, port, env=FEW) as process:

@@ -280,12 +280,27 @@ async def test_a_run_that_takes_its_process_down_each_time_is_given_up() -> None
     made = bench(job, on_failure=told.append)
     run = await made.start()
     for _ in range(MOST_STARTS):
-        await made.take()  # and dies
-        made.claims.clear()
+        (claim,) = await made.take()
+        if claim.orphan:
+            assert await made.store.begin(claim) is not None
+        made.claims.clear()  # and dies
     assert await made.once() == Done()
     found = await made.detail(run)
     assert (found.row.state, called, len(told)) == ("failed", [], 1)
     assert found.row.error == f"TrigflowError: given up: {MOST_STARTS} processes ended while they ran it"
+
+
+async def test_a_run_that_only_waited_while_processes_died_is_not_given_up() -> None:
+    async def job(payload: dict[str, Any]) -> str:
+        return "ok"
+
+    made = bench(job)
+    run = await made.start()
+    for _ in range(2 * MOST_STARTS):
+        await made.take()  # and dies before it began
+        made.claims.clear()
+    assert await made.once() == Done()
+    assert (await made.detail(run)).row.state == "succeeded"
 
 
 async def test_a_run_of_a_job_that_is_not_there_waits_for_it() -> None:

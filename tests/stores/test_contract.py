@@ -223,9 +223,20 @@ class Stores(RuleBasedStateMachine):
         for claim in taken:
             run = self.runs[claim.run_id]
             run.state, run.owner = "running", owner
-            run.fence, run.starts = run.fence + 1, run.starts + 1
-            assert claim == r.Claim(claim.run_id, run.fence, run.starts, run.failed, run.priority)
+            orphan = claim.run_id in orphans
+            run.fence, run.starts = run.fence + 1, run.starts + int(not orphan)
+            assert claim == r.Claim(claim.run_id, run.fence, run.starts, run.failed, run.priority, orphan)
         self.claims += taken
+
+    @precondition(lambda self: self.claims)
+    @rule(data=st.data())
+    def begin(self, data: st.DataObject) -> None:
+        claim = data.draw(st.sampled_from(self.claims))
+        is_good = self.good(claim)
+        if is_good:
+            self.runs[claim.run_id].starts += 1
+        starts = self.runs[claim.run_id].starts if is_good else None
+        assert self.all(lambda store: store.begin(claim)) == starts
 
     def good(self, claim: r.Claim) -> bool:
         run = self.runs[claim.run_id]

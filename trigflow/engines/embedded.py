@@ -197,7 +197,7 @@ class EmbeddedEngine:
         try:
             if isinstance(await handle(claim), Again):
                 self._poked.set()
-        except StoreUnavailable:
+        except StoreError:
             self._postpone(claim)
         finally:
             del self._running[claim.run_id]
@@ -216,7 +216,7 @@ class EmbeddedEngine:
             try:
                 if await self._queue.holds(claim):
                     self._push(claim)
-            except StoreUnavailable:
+            except StoreError:
                 continue
             return
 

@@ -22,6 +22,7 @@ from trigflow.core.errors import (
     PayloadError,
     RunError,
     RunTimeout,
+    StoreError,
     StoreUnavailable,
     StoreUnusable,
     TrigflowError,
@@ -110,12 +111,12 @@ class Executor:
     async def handle(self, claim: r.Claim) -> Done | Again:
         """Execute one attempt of a run.
 
-        Raises StoreUnavailable where nothing could be kept: the claim holds, try again.
+        Raises StoreError where nothing could be kept: the claim holds, try again.
         """
         handled = await attempt_async(lambda: self._handle(claim))
         if isinstance(handled, Returned):
             return handled.value
-        if isinstance(handled.error, StoreUnavailable):
+        if isinstance(handled.error, StoreError):
             raise handled.error
         ended = _Ended("failed", error=handled.error)
         kept = await attempt_async(lambda: self._finish(claim, ended, []))
@@ -141,8 +142,11 @@ class Executor:
         about = Discretion(job.marked(loaded.event_name), loaded.text, self._secrets)
         session = Session(claim, loaded.tasks, self._runs, self._clock, self._chance, self._scope(), about)
         run = _run_of(loaded, job, claim)
-        if claim.starts > MOST_STARTS:
-            return await self._give_up(claim, job, run, session)
+        starts = await self._runs.begin(claim) if claim.orphan else claim.starts
+        if starts is None:
+            return Done()
+        if starts > MOST_STARTS:
+            return await self._give_up(claim, job, run, session, starts)
         return await self._attempt(claim, loaded, job, session, run)
 
     def _scope(self) -> anyio.CancelScope:
@@ -161,8 +165,8 @@ class Executor:
             logger.error("run %s waits: %s", loaded.id, error)  # noqa: TRY400 - whole in one line
             return None
 
-    async def _give_up(self, claim: r.Claim, job: Job, run: Run, session: Session) -> Done:
-        error = TrigflowError(f"given up: {claim.starts - 1} processes ended while they ran it")
+    async def _give_up(self, claim: r.Claim, job: Job, run: Run, session: Session, starts: int) -> Done:
+        error = TrigflowError(f"given up: {starts - 1} processes ended while they ran it")
         ended = _Ended("failed", error=error)
         # Kept first: a hook that ends the process, too, must not start it all over.
         done = await self._finish(claim, ended, [], session.about)
@@ -211,7 +215,7 @@ class Executor:
         called = await attempt_async(lambda: self._answer(session, loaded, job, run))
         if isinstance(called, Returned):
             return called.value
-        if isinstance(called.error, StoreUnavailable):
+        if isinstance(called.error, StoreError):
             session.unavailable = called.error
         return _Ended("failed", error=called.error)
 

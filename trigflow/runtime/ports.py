@@ -65,6 +65,10 @@ class Runs(Protocol):
         """Load what an attempt needs; None where the run or its payload is gone."""
         ...
 
+    async def begin(self, claim: r.Claim) -> int | None:
+        """Count a start of an orphan and return how many there were; None where the claim is lost."""
+        ...
+
     async def keep_task(self, claim: r.Claim, task: r.KeptTask, logs: Sequence[r.LogLine]) -> bool:
         """Keep a task's result or failed attempt, and the lines written until then."""
         ...

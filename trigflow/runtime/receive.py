@@ -40,6 +40,7 @@ from trigflow.sources.once import marks_of
 logger: logging.Logger = logging.getLogger("trigflow.deliveries")
 NOT_FOUND = Response(404, b"no such endpoint", (("content-type", "text/plain"),))
 UNAVAILABLE = Response(503, b"try again", (("content-type", "text/plain"), ("retry-after", "5")))
+QUIET = 10.0  # seconds between two lines in the log about deliveries that could not be kept
 NEAR_MISSES = 8  # jobs that did not match and whose reason is kept with a delivery
 
 Matching = Index[tuple[Job, Listening]]
@@ -75,6 +76,7 @@ class Receiver:
         self._engine, self._handover, self._vault, self._sealer = engine, handover, vault, sealer
         self._clock, self._ids = clock, ids
         self._replays = Replays()
+        self._refused, self._told_at = 0, -QUIET
 
     async def receive(self, token: str, request: Request) -> Response:
         """Answer one request at an endpoint."""
@@ -86,9 +88,19 @@ class Receiver:
                 return await self._receive(route, request)
             except Rejected as rejected:
                 return self._reject(route, request, rejected)
-        except StoreError:
-            logger.exception("a delivery could not be kept; the sender is asked to try again")
+        except StoreError as error:
+            self._tell_refused(error)
             return UNAVAILABLE
+
+    def _tell_refused(self, error: StoreError) -> None:
+        """Log why deliveries are refused, but not for each: a full disk refuses thousands a minute."""
+        self._refused += 1
+        if self._clock.now() - self._told_at >= QUIET:
+            self._told_at = self._clock.now()
+            logger.error(
+                "%d deliveries could not be kept, senders are asked to try again: %s", self._refused, error
+            )
+            self._refused = 0
 
     async def handle_again(self, route: Route, request: Request) -> Sequence[str]:
         """Handle a request that was verified before; return the ids of the runs that it starts."""

@@ -49,8 +49,9 @@ Statement: TypeAlias = Enqueue | Dequeue
 class Claim(msgspec.Struct, frozen=True, gc=False):
     """A process's hold on a run.
 
-    fence: grows with every hand-over. starts: how often it was handed out since
-    somebody gave it back; more than one means that a process died with it.
+    fence: grows with every hand-over. starts: how often it was begun since somebody
+    gave it back; more than one means that a process died with it. orphan: it was
+    taken over from a process that is gone, and this start is not counted yet.
     attempts: how many attempts failed before this one.
     """
 
@@ -59,6 +60,7 @@ class Claim(msgspec.Struct, frozen=True, gc=False):
     starts: int = 1
     attempts: int = 0
     priority: int = 0
+    orphan: bool = False
 
 
 # --- intake

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 import attrs
 import msgspec
 
+from trigflow.core.errors import PayloadError, StoreUnusable
 from trigflow.core.http import Request
 from trigflow.runtime import records as r
 from trigflow.runtime.lookups import Lookups
@@ -136,8 +137,13 @@ def _first_receiving(subscriptions: Sequence[r.Subscription]) -> tuple[r.Subscri
 
 
 def _facts(endpoint: r.Endpoint, source: AnySource, keys: tuple[Key, ...]) -> Mapping[str, str]:
-    kept: dict[str, str] = msgspec.json.decode(endpoint.facts, type=dict[str, str])
-    secret = keys[0].secret.decode() if keys else ""
-    for subscription in endpoint.subscriptions[:1]:
-        kept |= source.facts_of(subscription.params, secret)
+    try:
+        kept: dict[str, str] = msgspec.json.decode(endpoint.facts, type=dict[str, str])
+        secret = keys[0].secret.decode() if keys else ""
+        for subscription in endpoint.subscriptions[:1]:
+            kept |= source.facts_of(subscription.params, secret)
+    except (msgspec.DecodeError, PayloadError, UnicodeDecodeError) as error:
+        raise StoreUnusable(
+            f"what is kept of endpoint {endpoint.id} can't be read; `trigflow db check` says what is wrong"
+        ) from error
     return kept

@@ -17,7 +17,7 @@ import anyio
 import attrs
 import msgspec
 
-from trigflow.core.errors import DuplicateTaskKey, PayloadError, StoreUnavailable
+from trigflow.core.errors import DuplicateTaskKey, PayloadError, StoreError
 from trigflow.core.payloads import encode_json, return_structure
 from trigflow.core.retry import NEVER, Retry
 from trigflow.runtime import records as r
@@ -76,7 +76,7 @@ class Session:
         self.about: Discretion = about
         self.suspended_until: int | None = None
         self.lost: bool = False
-        self.unavailable: StoreUnavailable | None = None
+        self.unavailable: StoreError | None = None
         self.scope: anyio.CancelScope = scope
         self._kept = {task.key: task for task in tasks} if tasks else NOTHING_KEPT
         self._runs, self._clock, self._chance = runs, clock, chance
@@ -193,7 +193,7 @@ class Session:
         # No shield: a write that was asked for is carried out, whoever is being cancelled.
         try:
             kept = await self._runs.keep_task(self.claim, task, self.take_lines())
-        except StoreUnavailable as error:
+        except StoreError as error:
             # The job may catch what it likes: this attempt is over, and another one follows.
             self.unavailable = error
             self.scope.cancel()

@@ -28,6 +28,14 @@ class RunTables(IntakeTables):
     def _is_sealed(self, event: Event) -> bool:
         return event.sealed if event.payload is not None else self._deliveries[event.row.delivery_id].sealed
 
+    async def begin(self, claim: r.Claim) -> int | None:
+        """Count a start of an orphan; return how many there were."""
+        queued = self._held_by(claim)
+        if queued is None:
+            return None
+        queued.starts += 1
+        return queued.starts
+
     async def keep_task(self, claim: r.Claim, task: r.KeptTask, logs: Sequence[r.LogLine]) -> bool:
         """Keep a task's result or failed attempt."""
         if self._held_by(claim) is None:
@@ -93,9 +101,10 @@ class RunTables(IntakeTables):
 
     def _claim(self, run_id: str, owner: str) -> r.Claim:
         queued = self._queue[run_id]
-        queued.owner, queued.fence, queued.starts = owner, queued.fence + 1, queued.starts + 1
-        queued.waits = False
-        return r.Claim(run_id, queued.fence, queued.starts, queued.attempts, queued.priority)
+        orphan = queued.owner is not None
+        queued.owner, queued.fence, queued.waits = owner, queued.fence + 1, False
+        queued.starts += int(not orphan)
+        return r.Claim(run_id, queued.fence, queued.starts, queued.attempts, queued.priority, orphan)
 
     async def beat(self, owner: str, *, now: int) -> None:
         """Say that a process lives."""

@@ -45,11 +45,12 @@ _NEXT_DUE = (
 _TAKE_OVER = (
     "WITH RECURSIVE owners(one) AS (SELECT min(owner) FROM queue WHERE owner IS NOT NULL UNION ALL "
     "SELECT (SELECT min(owner) FROM queue WHERE owner > one) FROM owners WHERE one IS NOT NULL) "
-    "UPDATE queue SET owner = ?1, fence = fence + 1, starts = starts + 1 WHERE owner IN ("
+    "UPDATE queue SET owner = ?1, fence = fence + 1 WHERE owner IN ("
     "SELECT one FROM owners WHERE one <> ?1 "
     "AND NOT EXISTS (SELECT 1 FROM instances WHERE id = one AND beat_at >= ?2)) "
     "RETURNING priority, due_at, run_id, fence, starts, attempts"
 )
+_BEGIN = "UPDATE queue SET starts = starts + 1 WHERE run_id = ? AND fence = ? RETURNING starts"
 _UNFINISHED = (
     "SELECT coalesce(queue.attempts, 0) + (queue.owner IS NOT NULL) FROM runs "
     "LEFT JOIN queue ON queue.run_id = runs.id "
@@ -63,6 +64,16 @@ class RunRows(Database):
     async def load(self, run_id: str) -> r.LoadedRun | None:
         """Load what an attempt needs."""
         return await self.read(lambda connection: _load(connection, run_id))
+
+    async def begin(self, claim: r.Claim) -> int | None:
+        """Count a start of an orphan; return how many there were."""
+        row = (claim.run_id, claim.fence)
+
+        def work(connection: Connection) -> int | None:
+            rows = connection.execute(_BEGIN, row).fetchall()
+            return int(rows[0][0]) if rows else None
+
+        return await self.write(work)
 
     async def keep_task(self, claim: r.Claim, task: r.KeptTask, logs: Sequence[r.LogLine]) -> bool:
         """Keep a task's result or failed attempt, and the lines written until then."""
@@ -141,12 +152,13 @@ class QueueRows(Database):
         """Claim due runs that nobody has, or whose owner is gone."""
 
         def work(connection: Connection) -> list[r.Claim]:
-            rows = connection.execute(_TAKE_OVER, (owner, alive_since)).fetchall()
-            rows += _take_due(connection, owner, now, limit - len(rows))
+            orphans = connection.execute(_TAKE_OVER, (owner, alive_since)).fetchall()
+            due = _take_due(connection, owner, now, limit - len(orphans))
+            rows = [(*row, True) for row in orphans] + [(*row, False) for row in due]
             rows.sort(key=lambda row: (-row[0], *row[1:3]))
             return [
-                r.Claim(run_id, fence, starts, attempts, priority)
-                for priority, _, run_id, fence, starts, attempts in rows
+                r.Claim(run_id, fence, starts, attempts, priority, orphan)
+                for priority, _, run_id, fence, starts, attempts, orphan in rows
             ]
 
         return await self.write(work)
