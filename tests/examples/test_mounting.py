@@ -44,7 +44,7 @@ def test_a_signed_delivery_reaches_the_job(
 ) -> None:
     with mounted(framework, github, monkeypatch) as (module, served):
         hooks: App = module.hooks
-        served.call(hooks.opened.probe)
+        served.call(hooks.opened.registering.probe)
         served.call(hooks.apply)
         github.settle()
         (attempt,) = github.emit("acme/web", "issues", github.payload("acme/web", "issues", "opened"))
@@ -72,7 +72,7 @@ def test_the_hosts_own_route_works(
 ) -> None:
     with mounted(framework, github, monkeypatch) as (_, served):
         assert httpx.get(f"{served.url}/").text == "home"
-        assert httpx.get(f"{served.url}/hooks/healthz").json() == {"status": "ok"}
+        assert httpx.get(f"{served.url}/hooks/healthz").json()["status"] == "ok"
 
 
 @pytest.mark.parametrize("path", ["", "/elsewhere"])
@@ -81,12 +81,12 @@ def test_a_wrong_prefix_is_found_and_the_remedy_named(
 ) -> None:
     with mounted(framework, github, monkeypatch, path) as (module, served):
         with pytest.raises(SetupError, match=rf"TRIGFLOW_URL\).* mount prefix, such as {served.url}/hooks"):
-            served.call(module.hooks.opened.probe)
+            served.call(module.hooks.opened.registering.probe)
 
         # Once anything has come in under the mount, the real prefix is known.
         httpx.get(f"{served.url}/hooks/healthz")
         with pytest.raises(SetupError, match=f"mounted under '/hooks'; .* to '{served.url}/hooks'"):
-            served.call(module.hooks.opened.probe)
+            served.call(module.hooks.opened.registering.probe)
 
 
 def test_a_prefix_that_is_too_long_is_found_at_once(
@@ -96,14 +96,14 @@ def test_a_prefix_that_is_too_long_is_found_at_once(
         mounted(framework, github, monkeypatch, "/hooks/more") as (module, served),
         pytest.raises(SetupError, match=f"mounted under '/hooks'; .* to '{served.url}/hooks'"),
     ):
-        served.call(module.hooks.opened.probe)
+        served.call(module.hooks.opened.registering.probe)
 
 
 def test_a_slash_at_the_end_of_the_url_does_not_matter(
     framework: str, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with mounted(framework, github, monkeypatch, "/hooks/") as (module, served):
-        served.call(module.hooks.opened.probe)
+        served.call(module.hooks.opened.registering.probe)
         served.call(module.hooks.apply)
         github.settle()
 

@@ -37,8 +37,8 @@ class Answer(Generic[V]):
 
     def __init__(self) -> None:
         self.error: Exception | None = None
-        self.is_there = False
-        self.at = 0.0
+        self.is_there: bool = False
+        self.at: float = 0.0
 
     def told(self) -> V:
         """Return the value, or raise the error."""
