@@ -151,7 +151,7 @@ def fill(path: Path, sender: Sender, count: int) -> None:
 
 
 def _keep(connection: Connection, new: r.NewDelivery) -> None:
-    intake._accept(connection, new, pack(new.body))
+    intake._accept(connection, new, pack(new.body))  # pyright: ignore[reportPrivateUsage]
     for event in new.events:
         for run in event.runs:
             row = (
@@ -167,6 +167,7 @@ def _keep(connection: Connection, new: r.NewDelivery) -> None:
                 run.id,
                 0,
             )
-            connection.execute(runs._TASK, row)
+            connection.execute(runs._TASK, row)  # pyright: ignore[reportPrivateUsage]
             connection.execute("DELETE FROM queue WHERE run_id = ? AND fence = ?", (run.id, 0))
-            runs._insert_finish(connection, run.id, finish_of(run.due_at))
+            end = finish_of(run.due_at)
+            runs._insert_finish(connection, run.id, end)  # pyright: ignore[reportPrivateUsage]

@@ -129,8 +129,12 @@ def test_a_full_vacuum_is_refused_without_room_for_it(
 ) -> None:
     import shutil
 
-    free = shutil.disk_usage(store.parent)
-    monkeypatch.setattr("shutil.disk_usage", lambda path: free._replace(free=100_000))
+    usage = shutil.disk_usage(store.parent)._replace(free=100_000)
+
+    def nearly_full(path: Path) -> object:
+        return usage
+
+    monkeypatch.setattr("shutil.disk_usage", nearly_full)
     before = store.read_bytes()
     refused = cli("db", "vacuum", "--full")
     assert refused.code == 1

@@ -113,12 +113,12 @@ def state(app: App, name: str) -> str:
 
 async def test_when_all_is_well_every_part_says_so() -> None:
     async with make() as app:
-        await until(lambda: len(app.opened.parts()) == 6)
+        await until(lambda: len(app.opened.parts()) == 7)
         for path in ("/healthz", "/readyz"):
             status, told = await probe(app, path)
             assert (status, told["status"], told["why"]) == (200, "ok", [])
             assert {name: part["state"] for name, part in told["parts"].items()} == dict.fromkeys(
-                ["app", "store", "engine", "engine beat", "engine poll", "wants"], "running"
+                ["app", "store", "engine", "engine beat", "engine poll", "wants", "retention"], "running"
             )
 
 

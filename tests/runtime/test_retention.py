@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 
@@ -103,8 +103,7 @@ async def test_removing_goes_in_steps_with_a_rest_as_long_as_each_took(tmp_path:
     clock, rested = VirtualClock(), list[float]()
 
     class Slow(SqliteStore):
-        async def remove_old(self, kind: r.Kind, names: object, *, before: int) -> int:
-            assert isinstance(names, tuple)
+        async def remove_old(self, kind: r.Kind, names: Sequence[tuple[str, ...]], *, before: int) -> int:
             assert len(names) <= STEP
             clock.advance(timedelta(seconds=2))
             return await super().remove_old(kind, names, before=before)
@@ -125,7 +124,7 @@ async def test_removing_goes_in_steps_with_a_rest_as_long_as_each_took(tmp_path:
 
 
 async def test_of_several_processes_one_removes_and_another_goes_on_when_its_time_has_come() -> None:
-    clock, store = VirtualClock(), MemoryStore(store_id="abc")
+    clock = VirtualClock()
     asked: list[str] = []
 
     class Asked(MemoryStore):
@@ -148,12 +147,12 @@ async def test_of_several_processes_one_removes_and_another_goes_on_when_its_tim
     assert asked[-1] == "dedupe"
 
 
-def app_at(clock: VirtualClock, **settings: timedelta) -> App:
+def app_at(clock: VirtualClock) -> App:
     @trigger(acme, id="job")
     async def job(payload: Issues) -> str:
         return payload.issue.title
 
-    return App([job], store="memory:", registration="manual", clock=clock, **settings)
+    return App([job], store="memory:", registration="manual", clock=clock)
 
 
 async def turned(clock: VirtualClock, by: timedelta) -> None:
@@ -201,3 +200,26 @@ async def test_retention_is_a_supervised_part_of_an_open_app() -> None:
     async with app_at(VirtualClock()) as app:
         await anyio.wait_all_tasks_blocked()
         assert {part.name: part.state for part in app.opened.parts()}["retention"] == "running"
+
+
+async def test_a_replay_of_what_is_removed_at_the_same_moment_starts_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = VirtualClock()
+    async with app_at(clock) as app:
+        done = await deliver(app, acme)
+        store = app.opened.store
+        read = store.payload
+        removed: list[int] = []
+
+        async def read_just_before_it_goes(event_row: str) -> bytes | None:
+            text = await read(event_row)
+            later = int(clock.now() * 1000) + 1
+            removed.append(await store.remove_old("bodies", [(done.id,)], before=later))
+            return text
+
+        monkeypatch.setattr(store, "payload", read_just_before_it_goes)
+        with pytest.raises(TrigflowError, match="no longer kept"):
+            await app.replay(done.id)
+        assert removed[0] == 1
+        assert len(await store.runs(limit=9)) == 1

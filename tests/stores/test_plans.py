@@ -44,7 +44,7 @@ def seen() -> Generator[Seen]:
         return True
 
     def hook(connection: apsw.Connection) -> None:
-        connection.set_exec_trace(trace)
+        connection.set_exec_trace(trace)  # pyright: ignore[reportUnknownMemberType]
 
     apsw.connection_hooks.append(hook)
     yield found

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -146,7 +147,7 @@ class PrunedStores(Stores):
     @rule(kept=st.integers(0, 10))
     def look_now_and_remove_later(self, kept: int) -> None:
         before = self.now - kept
-        self.looks += [(kind, before, self.look(kind, before, 1_000)) for kind in KINDS]
+        self.looks.extend((kind, before, self.look(kind, before, 1_000)) for kind in KINDS)
 
     @precondition(lambda self: self.looks)
     @rule(which=st.integers(0, 20))
@@ -321,14 +322,10 @@ async def test_pages_of_removed_bodies_are_free_for_what_comes(tmp_path: Path) -
             new = delivery(number)
             noise = number.to_bytes(2, "big") * 8
             body = b"".join(bytes([byte ^ n % 256]) for n in range(200) for byte in noise)
-            await store.accept(r.NewDelivery(**{**asdict(new), "body": body}))
+            await store.accept(msgspec.structs.replace(new, body=body))
         pages = await store.read(lambda connection: connection.pragma("page_count"))
         removed = await prune(store, "bodies", before=1)
         free = await store.read(lambda connection: connection.pragma("freelist_count"))
         assert removed == many
         assert free > pages / 2
         assert len(await store.deliveries(limit=1_000)) == many
-
-
-def asdict(new: r.NewDelivery) -> dict[str, Any]:
-    return {name: getattr(new, name) for name in new.__struct_fields__}
