@@ -41,8 +41,8 @@ KB_PER_DELIVERY = 2.6  # on disk, generous, with that body
 # Ten times the store may cost so many times the CPU, which others on the same machine disturb least: a b-tree
 # gets a level deeper. What walks or sorts a store grows as that does, ten times.
 BOUND = 2.0
-# What asks for rows of any age is judged by the pages that it reads: a small store is in memory as a whole, of
-# a large one each page comes from the disk.
+# What asks for rows of any age is judged by the pages that it reads: a small store is in memory as a whole,
+# of a large one each page comes from the disk.
 PAGES_BOUND = 1.5
 OF_ANY_AGE = ("accept what is known", "load a run of any age", "deliveries, deep", "runs of a job, deep")
 AT_ONCE = 32
@@ -311,7 +311,8 @@ def render(results: Mapping[str, Any]) -> str:
     rows = [
         f"| {one['name']} | {one['first_cpu_us']:,.0f} | {one['last_cpu_us']:,.0f} | {one['ratio']:.2f} | "
         f"{one['first_us']:,.0f} | {one['last_us']:,.0f} | "
-        f"{one['first_pages']:,.1f} | {one['last_pages']:,.1f} | {'yes' if one['flat'] else '**no**'} ({one['judged_by']}) |"
+        f"{one['first_pages']:,.1f} | {one['last_pages']:,.1f} | "
+        f"{'yes' if one['flat'] else '**no**'} ({one['judged_by']}) |"
         for one in results["operations"]
     ]
     told = results["machine"]
@@ -322,10 +323,10 @@ def render(results: Mapping[str, Any]) -> str:
         f"({first['bytes_per_delivery']:,.0f} at {first['deliveries']:,})."
     )
     key = (
-        f"Medians at {first['deliveries']:,} and at {last['deliveries']:,} deliveries, in µs of CPU and by the "
-        "clock (other programs were running), and pages of 4 kB read from the file for each. Flat is up to "
-        f"{results['bound']:g} times the CPU of the first, or {results['pages_bound']:g} times the pages where "
-        "rows of any age are asked for: a small store is in memory, a large one is not."
+        f"Medians at {first['deliveries']:,} and at {last['deliveries']:,} deliveries, in µs of CPU and by "
+        "the clock (other programs were running), and pages of 4 kB read from the file for each. Flat is up "
+        f"to {results['bound']:g} times the CPU of the first, or {results['pages_bound']:g} times the pages "
+        "where rows of any age are asked for: a small store is in memory, a large one is not."
     )
     heads = ("operation", "CPU", "at the end", "ratio", "clock", "at the end", "pages", "at the end", "flat")
     lines = ["| " + " | ".join(heads) + " |", f"| --- |{' ---: |' * (len(heads) - 2)} --- |", *rows]

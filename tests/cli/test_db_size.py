@@ -56,6 +56,17 @@ def test_stats_count_what_is_there(cli: Cli, store: Path) -> None:
     assert "1 queued" in shown
 
 
+def test_a_large_store_is_counted_only_if_asked(
+    cli: Cli, store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trigflow.cli.db.SMALL", 1)
+    told = cli("db", "stats", "--json").json
+    assert (told["tables"]["runs"]["rows"], told["tables"]["runs"]["bytes"]) == (None, None)
+    assert (told["queue"], told["tables"]["queue"]["rows"]) == ({"queued": 1}, 1)
+    assert "--full" in cli("db", "stats").out
+    assert cli("db", "stats", "--full", "--json").json["tables"]["runs"]["rows"] == MANY
+
+
 def test_a_dry_run_says_what_pruning_then_does_and_a_run_that_has_not_ended_stays(
     cli: Cli, store: Path
 ) -> None:

@@ -25,7 +25,7 @@ from trigflow.stores.sqlite.stats import stats as stats_of
 
 commands = App(name="db", help="Look after the store's file.")
 PROBLEMS = 1  # exit code of `check`
-SMALL = 1024**3  # bytes up to which tables are measured without being asked for
+SMALL = 1024**3  # bytes up to which `stats` counts and measures without being asked to
 NO_KEY = (
     "the secrets in it are sealed with the app's secret key, which is not part of it: keep {key}, too, "
     "or what TRIGFLOW_SECRET_KEY is set to"
@@ -115,15 +115,15 @@ def stats(
     target: TargetName = None,
     *,
     full: Annotated[
-        bool, Parameter(negative="", help="Measure the tables of a store of any size; slow above 1 GB.")
+        bool, Parameter(negative="", help="Count and measure tables above 1 GB, too; reads the whole file.")
     ] = False,
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what is in a store: rows, bytes, ages; it may be in use."""
     path = path_of(target, store)
-    sizes = full or path.stat().st_size <= SMALL
-    found = stats_of(path, now=int(time.time() * 1000), sizes=sizes)
+    full = full or path.stat().st_size <= SMALL
+    found = stats_of(path, now=int(time.time() * 1000), full=full)
     if as_json:
         show_json({"store": str(path), **_told(found)})
         return
@@ -140,11 +140,13 @@ def stats(
     )
     rows = [(one.name, *_cells(one)) for one in found.tables]
     show_table(("table", "rows", "bytes", "oldest", "newest"), rows, empty="")
+    if not full:
+        say("rows and bytes of what is large: --full, which reads the whole file")
 
 
 def _cells(one: Table) -> tuple[str, str, str, str]:
-    size = "" if one.size is None else f"{one.size:,}"
-    return f"{one.rows:,}", size, clock_time(one.oldest), clock_time(one.newest)
+    rows, size = ("" if number is None else f"{number:,}" for number in (one.rows, one.size))
+    return rows, size, clock_time(one.oldest), clock_time(one.newest)
 
 
 def _counts(found: Mapping[str, int]) -> str:

@@ -1,4 +1,4 @@
-"""What is in a store: rows, bytes, ages. Only reads, and counts every row: for people."""
+"""What is in a store: rows, bytes, ages. Only reads: for people."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ _TABLES: Mapping[str, str] = {
     "wants": "",
     "instances": "",
 }
+# Not counted unless asked for: with ten million deliveries that are five GB to be read.
+_LARGE = frozenset({"deliveries", "events", "dedupe", "runs", "finishes", "attempts", "tasks", "logs"})
 _OUTCOMES = "SELECT outcome, count(*) FROM deliveries GROUP BY outcome ORDER BY outcome"
 _QUEUE = (
     "SELECT CASE WHEN held THEN 'held' WHEN owner IS NOT NULL THEN 'running' WHEN waits THEN 'waiting' "
@@ -43,11 +45,11 @@ _BYTES = (
 class Table:
     """The rows of a table; times in unix milliseconds, None where there are none or it can't be told.
 
-    size: bytes, with indexes; None where it was not asked for.
+    rows, size (bytes, with indexes): None where they were not asked for.
     """
 
     name: str
-    rows: int
+    rows: int | None
     oldest: int | None
     newest: int | None
     size: int | None
@@ -57,7 +59,7 @@ class Table:
 class Stats:
     """What is in a store; sizes in bytes.
 
-    free: of `size`, the pages that what comes next will fill. outcomes: deliveries by outcome.
+    free: of `size`, the pages that what comes next will fill. outcomes: deliveries by outcome, if asked for.
     queue: runs that have not ended by state, `delayed` being queued ones whose time has not come.
     """
 
@@ -71,14 +73,14 @@ class Stats:
     queue: Mapping[str, int]
 
 
-def stats(path: Path, *, now: int, sizes: bool) -> Stats:
-    """Count what is in a store, which may be in use; raises as `care.check` does.
+def stats(path: Path, *, now: int, full: bool) -> Stats:
+    """Look at what is in a store, which may be in use; raises as `care.check` does.
 
-    now: unix milliseconds. sizes: measure each table, too, which reads the whole file.
+    now: unix milliseconds. full: count and measure every table, which reads the whole file.
     """
     with reading(path) as connection:
         connection.execute("BEGIN")  # all of it as it is at one moment
-        size_of: dict[str, int] = dict(connection.execute(_BYTES).fetchall()) if sizes else {}
+        size_of: dict[str, int] = dict(connection.execute(_BYTES).fetchall()) if full else {}
         page: int = connection.pragma("page_size")
         ((store_id,),) = connection.execute("SELECT value FROM meta WHERE name = 'store_id'").fetchall()
         return Stats(
@@ -87,18 +89,19 @@ def stats(path: Path, *, now: int, sizes: bool) -> Stats:
             size=connection.pragma("page_count") * page,
             wal=_size(Path(f"{path}-wal")),
             free=connection.pragma("freelist_count") * page,
-            tables=[_table(connection, name, size_of.get(name)) for name in _TABLES],
-            outcomes=dict(connection.execute(_OUTCOMES).fetchall()),
+            tables=[_table(connection, name, size_of.get(name), full=full) for name in _TABLES],
+            outcomes=dict(connection.execute(_OUTCOMES).fetchall()) if full else {},
             queue=dict(connection.execute(_QUEUE, (now,)).fetchall()),
         )
 
 
-def _table(connection: Connection, name: str, size: int | None) -> Table:
+def _table(connection: Connection, name: str, size: int | None, *, full: bool) -> Table:
     end = _TABLES[name]
+    rows = f"(SELECT count(*) FROM {name})" if full or name not in _LARGE else "NULL"  # noqa: S608
     ages = f"{end.format('')}, {end.format('DESC')}" if end else "NULL, NULL"
-    sql = f"SELECT (SELECT count(*) FROM {name}), {ages}"  # noqa: S608
-    ((rows, oldest, newest),) = connection.execute(sql).fetchall()
-    return Table(name, rows, oldest, newest, size)
+    sql = f"SELECT {rows}, {ages}"
+    ((count, oldest, newest),) = connection.execute(sql).fetchall()
+    return Table(name, count, oldest, newest, size)
 
 
 def _size(path: Path) -> int:
