@@ -22,6 +22,7 @@ nox.options.error_on_missing_interpreters = True
 ROOT = Path(__file__).parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = [Path(path) for path in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
+FAST = PROJECT["project"]["optional-dependencies"]["fast"]
 NEEDED_COVERAGE = 95  # per cent of lines and branches
 HELD_TO_IT = ["core", "sources"]  # below trigflow/; the rest is only reported
 
@@ -111,7 +112,7 @@ def verify_types(session: nox.Session, package: str) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests on the installed wheel, with coverage; arguments go to pytest."""
-    install_wheel(session, *group("test"))
+    install_wheel(session, *group("test"), *FAST)
     run_pytest(
         session, "coverage", "run", "-m", "pytest", "--ignore=tests/examples", "--ignore=tests/packaging"
     )
@@ -151,7 +152,7 @@ def wheel(session: nox.Session) -> None:
 @nox.session(default=False)
 def long(session: nox.Session) -> None:
     """Run the tests with Hypothesis trying for hours."""
-    install_wheel(session, *group("test"))
+    install_wheel(session, *group("test"), *FAST)
     os.environ["HYPOTHESIS_PROFILE"] = "long"
     run_pytest(session, "python", "-m", "pytest", "--ignore=tests/examples", "--ignore=tests/packaging")
 
@@ -205,8 +206,7 @@ def processes(session: nox.Session) -> None:
 @nox.session(default=False)
 def crash(session: nox.Session) -> None:
     """Kill a real process under load, again and again: `nox -s crash -- --rounds 200`."""
-    fast = PROJECT["project"]["optional-dependencies"]["fast"]
-    install_wheel(session, *group("test"), *fast)
+    install_wheel(session, *group("test"), *FAST)
     with session.chdir(copy_beside(session)):
         session.run("python", "tests/crash/campaign.py", *session.posargs)
 
