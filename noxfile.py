@@ -159,8 +159,7 @@ def long(session: nox.Session) -> None:
 
 def run_benchmark(session: nox.Session, module: str, *arguments: str) -> None:
     """Run a benchmark of the installed wheel from the copy; results go into the checkout."""
-    fast = PROJECT["project"]["optional-dependencies"]["fast"]
-    install_wheel(session, *group("bench"), *fast)
+    install_wheel(session, *group("bench"), *FAST)
     results = ROOT / "benchmarks" / "results"
     with session.chdir(copy_beside(session)):
         session.run("python", "-m", module, "--results", str(results), *arguments, *session.posargs)
@@ -188,7 +187,7 @@ def size(session: nox.Session) -> None:
 @nox.session(default=False)
 def secrets(session: nox.Session) -> None:
     """Run the tests and look for their secrets in everything that they log and leave behind."""
-    install_wheel(session, *group("test"))
+    install_wheel(session, *group("test"), *FAST)
     run_pytest(
         session, "python", "-m", "pytest", "-p", "tests.redaction.plugin",
         "--ignore=tests/examples", "--ignore=tests/packaging",
