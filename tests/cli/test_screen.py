@@ -49,7 +49,8 @@ def test_markup_in_a_value_is_shown_as_written(capsys: pytest.CaptureFixture[str
 def test_a_pipe_reads_the_same_words_as_a_terminal_without_the_styles(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv("FORCE_COLOR", raising=False)
+    for name in ("FORCE_COLOR", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
     say("state ", styled("failed"), "  [b]as written[/b]\nand more")
     assert capsys.readouterr().out == "state failed  [b]as written[/b]\nand more\n"
     monkeypatch.setenv("FORCE_COLOR", "1")

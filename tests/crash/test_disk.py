@@ -81,11 +81,11 @@ def test_a_full_store_asks_to_try_again_and_goes_on_when_there_is_room(tmp_path:
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 24 MB."""
+    """A file system of 160 MB: more than the load fills by itself before the test does."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=24m", "trigflow-test", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", "size=160m", "trigflow-test", str(folder)],
         capture_output=True,
         check=False,
     )
