@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -79,13 +80,16 @@ def test_a_full_store_asks_to_try_again_and_goes_on_when_there_is_room(tmp_path:
 # --- a file system of our own
 
 
+BALLAST = 400 * 2**20  # bytes that are there to be thrown off
+
+
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 160 MB: more than the load fills by itself before the test does."""
+    """A file system of 600 MB."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=160m", "trigflow-test", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", "size=600m", "trigflow-test", str(folder)],
         capture_output=True,
         check=False,
     )
@@ -102,18 +106,20 @@ def remount(disk: Path, options: str) -> None:
 
 
 def test_a_full_disk_asks_to_try_again_and_goes_on_when_there_is_room(tmp_path: Path, disk: Path) -> None:
-    filler = disk / "filler"
+    filler, ballast = disk / "filler", disk / "ballast"
+    ballast.write_bytes(bytes(BALLAST))
 
     def fill(_: int) -> None:
-        with filler.open("wb") as file:
-            try:
-                while True:
-                    file.write(bytes(65_536))
-                    file.flush()
-            except OSError:
-                return
+        # Where the load is quick it has filled the disk already.
+        with suppress(OSError), filler.open("wb", buffering=0) as file:
+            while file.write(bytes(65_536)):
+                pass
 
-    through_trouble(tmp_path, fill, lambda _: filler.unlink(), {"CRASH_STORE": str(disk / "s.db")})
+    def make_room(_: int) -> None:
+        filler.unlink(missing_ok=True)
+        ballast.unlink()
+
+    through_trouble(tmp_path, fill, make_room, {"CRASH_STORE": str(disk / "s.db")})
     check_all_is_well(tmp_path, disk / "s.db")
 
 
