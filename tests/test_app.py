@@ -319,7 +319,7 @@ async def test_an_app_is_opened_once_and_says_so_while_it_is_closed() -> None:
         with pytest.raises(SetupError, match="when it opens"):
             app.override(url="https://x.example")
     async with app:
-        assert app.opened.healthy is not None
+        assert app.opened.engine.alive
 
 
 @pytest.mark.anyio

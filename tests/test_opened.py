@@ -59,7 +59,7 @@ async def test_the_webhook_is_there_soon_after_the_server_listens(tmp_path: Path
         app = app_at(fake, f"http://127.0.0.1:{port}", tmp_path / "t.db")
         with served(app, port):
             await until(lambda: fake.hooks("acme/web"))
-            await until(lambda: app.opened.healthy and not app.opened.problem)
+            await until(lambda: app.opened.engine.alive and not app.opened.problem)
 
 
 @pytest.mark.anyio

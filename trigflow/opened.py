@@ -244,11 +244,6 @@ class Opened:
             return Part("engine", "restarting", loop.since, loop.cause or "it is starting")
         return loop
 
-    @property
-    def healthy(self) -> bool:
-        """Tell whether runs are executed here."""
-        return self.engine.alive
-
     def drain(self) -> None:
         """Say that this process is about to end; nothing stops yet."""
         if self._state == "running":
@@ -296,7 +291,7 @@ class Opened:
         url = f"{self.base_url or ''}{path}"
         return f"{url}?{query}" if query else url
 
-    def prove(self, nonce: str, root: str) -> dict[str, str]:
+    def prove(self, nonce: str) -> dict[str, str]:
         """Answer a probe."""
         return self.registering.prove(nonce)
 

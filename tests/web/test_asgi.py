@@ -114,7 +114,7 @@ async def test_the_lifespan_opens_and_closes_the_app() -> None:
 
     async def receive() -> Any:
         if len(asked) == 1:
-            assert app.opened.healthy is not None
+            assert app.opened.engine.alive
         return asked.pop(0)
 
     async def send(message: Any) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
-from urllib.parse import parse_qsl
 
 import attrs
 
@@ -77,10 +76,6 @@ class Request:
     def content_type(self) -> str:
         """The media type in lower case without parameters; "" if there is none."""
         return (self.headers.get("content-type") or "").partition(";")[0].strip().lower()
-
-    def query_values(self, name: str) -> list[str]:
-        """Return the decoded values of a query parameter, in order."""
-        return [value for key, value in parse_qsl(self.query, keep_blank_values=True) if key == name]
 
 
 @attrs.frozen

@@ -38,8 +38,9 @@ from trigflow.sources.handshake import Answer, Capture, answer
 from trigflow.sources.once import marks_of
 
 logger: logging.Logger = logging.getLogger("trigflow.deliveries")
-NOT_FOUND = Response(404, b"no such endpoint", (("content-type", "text/plain"),))
-UNAVAILABLE = Response(503, b"try again", (("content-type", "text/plain"), ("retry-after", "5")))
+PLAIN = (("content-type", "text/plain"),)
+NOT_FOUND = Response(404, b"trigflow: no such endpoint", PLAIN)
+UNAVAILABLE = Response(503, b"trigflow: try again", (*PLAIN, ("retry-after", "5")))
 QUIET = 10.0  # seconds between two lines in the log about deliveries that could not be kept
 NEAR_MISSES = 8  # jobs that did not match and whose reason is kept with a delivery
 
@@ -275,7 +276,7 @@ class Receiver:
                 row, status=rejected.status, trace=encode_json([{"why": rejected.detail}])
             )
         )
-        return Response(rejected.status, rejected.cause.encode(), (("content-type", "text/plain"),))
+        return Response(rejected.status, rejected.cause.encode(), PLAIN)
 
     def _row(
         self,

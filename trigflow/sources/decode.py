@@ -80,7 +80,7 @@ class Decoder(Protocol):
     """How the requests of a source are read."""
 
     def __call__(self, request: Request) -> Decoded:
-        """Return the payload; DecodeError if there is none to read."""
+        """Return where the payload stands in a request; DecodeError where there is none."""
         ...
 
 

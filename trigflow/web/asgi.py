@@ -18,13 +18,13 @@ import msgspec
 from trigflow.core.errors import StoreError
 from trigflow.core.http import Headers, Request, Response
 from trigflow.runtime.limits import STRANGERS, Rates, Room
+from trigflow.runtime.receive import NOT_FOUND, UNAVAILABLE
 from trigflow.runtime.supervise import Part
 from trigflow.web.answers import PLAIN, Receive, Scope, Send, send_answer
 from trigflow.web.health import LIVENESS, READINESS, health_answer
 from trigflow.web.patience import BodyTooSlow, Patience
 
 LAST = (*PLAIN, ("connection", "close"))  # nothing more is read of this client
-NOT_FOUND = Response(404, b"trigflow: no such endpoint", PLAIN)
 TOO_LARGE = Response(413, b"trigflow: the body is too large", LAST)
 TOO_MUCH_HEAD = Response(431, b"trigflow: header fields or query too large", LAST)
 TOO_SLOW = Response(408, b"trigflow: the body took too long", LAST)
@@ -32,7 +32,6 @@ GONE = Response(400, b"trigflow: the body did not come whole", LAST)  # nobody r
 BAD_LENGTH = Response(400, b"trigflow: content-length is not the length of the body", LAST)
 # These leave the connection open: whoever is told to come again reads that more surely.
 FULL = Response(503, b"trigflow: too much is coming in", (*PLAIN, ("retry-after", "1")))
-NOT_NOW = Response(503, b"trigflow: try again", (*PLAIN, ("retry-after", "5")))
 
 LARGEST_HEAD = 64 * 1024  # bytes of all names and values of header fields
 MOST_HEADERS = 256
@@ -69,7 +68,7 @@ class Inside(Protocol):
         """Return the URL as the provider knows it."""
         ...
 
-    def prove(self, nonce: str, root: str) -> dict[str, str]:
+    def prove(self, nonce: str) -> dict[str, str]:
         """Answer a probe."""
         ...
 
@@ -125,7 +124,7 @@ async def _delivery(inside: Inside, path: str, scope: Scope, receive: Receive) -
         if not known and not await _exists(inside, token):
             return NOT_FOUND
     except StoreError:
-        return NOT_NOW
+        return UNAVAILABLE
     return await _held(inside, token, path, declared, scope, receive)
 
 
@@ -229,7 +228,7 @@ def _too_often(wait: float) -> Response:
 
 def _other(inside: Inside, path: str) -> Response:
     if path.startswith("/probe/"):
-        return _json(inside.prove(path.removeprefix("/probe/")[:64], inside.mounted_at or ""))
+        return _json(inside.prove(path.removeprefix("/probe/")[:64]))
     if path in (LIVENESS, READINESS):
         return health_answer(path, inside.parts())
     return NOT_FOUND

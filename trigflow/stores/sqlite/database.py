@@ -76,7 +76,11 @@ class Database:
         connection = await anyio.to_thread.run_sync(self._open)
         connection.set_busy_timeout(0)  # the loop never waits for a lock
         self._writer = Writer(connection)
-        self._watching = await anyio.to_thread.run_sync(self._reader)
+        try:
+            self._watching = await self.read(lambda _: self._reader())
+        except BaseException:
+            await self.__aexit__(None, None, None)
+            raise
         refuse_in_children(self)
         return self
 
@@ -234,9 +238,8 @@ class Database:
             try:
                 found = work(connection)
             except BaseException:
-                connection.close(
-                    True
-                )  # it may keep in mind what was wrong with a file; the next one does not
+                # By force: it may keep in mind what was wrong with a file, and the next one does not.
+                connection.close(True)
                 raise
         except apsw.Error as error:
             raise translated(error) from error
