@@ -32,22 +32,26 @@ from trigflow.core.retry import Retry
 from trigflow.core.runs import Run
 from trigflow.core.triggers import Example, Specification, Trigger, When
 from trigflow.runtime.io import IO, SyncIO
-from trigflow.sources.credentials import ApiKey, Credentials, Field
+from trigflow.sources.credentials import ApiKey, Auth, Checked, Credentials, Field, Token
 from trigflow.sources.decode import decode_json, json_or_form, no_body
-from trigflow.sources.external import (
-    Delivery,
+from trigflow.sources.external import Delivery, ExternalSource
+from trigflow.sources.handshake import Handshake
+from trigflow.sources.integration import Integration, event
+from trigflow.sources.keys import Key
+from trigflow.sources.parts import BODY, METHOD, URL, form, header, json, kv, query
+from trigflow.sources.registration import (
+    Choice,
+    Choices,
     Events,
-    ExternalSource,
+    Lease,
+    Lost,
+    Missed,
     Registered,
     Registration,
     Secret,
     Webhook,
     WebhookApi,
 )
-from trigflow.sources.handshake import Handshake
-from trigflow.sources.integration import Integration, event
-from trigflow.sources.keys import Key
-from trigflow.sources.parts import BODY, METHOD, URL, form, header, json, kv, query
 from trigflow.sources.verify import (
     Unsigned,
     Verifier,
@@ -74,6 +78,10 @@ __all__ = [
     "ApiError",
     "ApiKey",
     "App",
+    "Auth",
+    "Checked",
+    "Choice",
+    "Choices",
     "Credentials",
     "DecodeError",
     "Delivery",
@@ -89,7 +97,10 @@ __all__ = [
     "Ignored",
     "Integration",
     "Key",
+    "Lease",
+    "Lost",
     "Metadata",
+    "Missed",
     "NotFound",
     "PayloadError",
     "RateLimited",
@@ -114,6 +125,7 @@ __all__ = [
     "StoreUnavailable",
     "StoreUnusable",
     "SyncIO",
+    "Token",
     "TrigflowError",
     "Trigger",
     "Unauthorized",

@@ -11,7 +11,7 @@ from trigflow.core.errors import RegistrationError
 from trigflow.core.plan import Action, Actual, Listed
 from trigflow.runtime import records as r
 from trigflow.runtime.routes import AnySource
-from trigflow.sources.external import Events, Registered, Registration, Secret, Webhook, WebhookApi
+from trigflow.sources.registration import Events, Registered, Registration, Secret, Webhook, WebhookApi
 
 SECRET_BYTES = 32
 

@@ -31,7 +31,7 @@ from trigflow.runtime.ports import Clock, Registry
 from trigflow.runtime.provider import Provider, new_secret
 from trigflow.runtime.routes import AnySource, Routes
 from trigflow.runtime.vault import Vault
-from trigflow.sources.external import Registered
+from trigflow.sources.registration import Registered
 
 logger: logging.Logger = logging.getLogger("trigflow.registrations")
 CLAIM = timedelta(minutes=2)  # one process's right to register a subscription

@@ -1,11 +1,24 @@
-"""How an account's credentials are given: what to ask for and where to find it."""
+"""How an account's credentials are given: what to ask for, where to find it, how it stays fresh.
+
+    app credentials   of our app at a provider: client id and secret, private key
+    credentials       of one account: what a person gave, or a token that was minted
+
+An `Auth` is a declaration. It keeps nothing; who holds credentials is a connection.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar
 
 import attrs
+
+from trigflow.core.errors import SetupError
+
+if TYPE_CHECKING:
+    import httpx
 
 
 class Credentials(Mapping[str, str]):
@@ -40,7 +53,76 @@ class Field:
     required: bool = True
 
 
-class ApiKey:
+@attrs.frozen
+class Token:
+    """Fresh credentials: fields that replace those of the same name, and how long they are good.
+
+    expires_at: aware; None where they stay good until they are taken back.
+    account: the provider's id of the account, where the answer told it.
+    """
+
+    values: Mapping[str, str] = attrs.field(repr=lambda values: ", ".join(f"{name}=***" for name in values))
+    expires_at: datetime | None = None
+    account: str | None = None
+
+
+@attrs.frozen
+class Checked:
+    """What a provider says of credentials that are good.
+
+    account: its id of the account; what deliveries at a shared endpoint are told apart by.
+    label: the account as a person knows it.
+    missing: names of scopes or permissions that are needed and not granted.
+    """
+
+    account: str | None = None
+    label: str = ""
+    missing: tuple[str, ...] = ()
+
+
+class Auth:
+    """A way to get credentials. Subclasses: ApiKey, OAuth2, ClientCredentials, Manual, or an author's own.
+
+    kind: a short stable name. fields: what a person gives for one account.
+    app_fields: what belongs to our app at the provider, the same for all accounts.
+    """
+
+    kind: ClassVar[str]
+    mints: ClassVar[bool] = False  # tokens are made from the credentials, and made anew before they expire
+    fields: tuple[Field, ...] = ()
+    app_fields: tuple[Field, ...] = ()
+
+    def from_environment(self, environ: Mapping[str, str] = os.environ) -> Credentials | None:
+        """Read one account's fields; None where there are none, or a required one is missing or empty."""
+        return _read(self.fields, environ)
+
+    def app_from_environment(self, environ: Mapping[str, str] = os.environ) -> Credentials | None:
+        """Read the app's fields; None where a required one is missing or empty."""
+        return _read(self.app_fields, environ)
+
+    def remedy(self) -> str:
+        """Say what to set."""
+        return "set " + " and ".join(field.env for field in self.fields if field.required)
+
+    async def token(
+        self, app: Credentials, kept: Credentials, http: httpx.AsyncClient, *, now: datetime
+    ) -> Token:
+        """Make a fresh token (`mints`): from a refresh token, client credentials or a private key.
+
+        Raises Unauthorized where the provider refuses for good: a person is needed;
+        RateLimited or ApiError where it may work later.
+        """
+        raise SetupError(f"{type(self).__name__} makes no tokens")
+
+
+def _read(fields: tuple[Field, ...], environ: Mapping[str, str]) -> Credentials | None:
+    values = {field.name: environ.get(field.env, "") for field in fields}
+    if not fields or any(field.required and not values[field.name] for field in fields):
+        return None
+    return Credentials({name: value for name, value in values.items() if value})
+
+
+class ApiKey(Auth):
     """Credentials that a person pastes or sets in the environment: one key, or several fields."""
 
     kind = "api-key"
@@ -55,17 +137,6 @@ class ApiKey:
     ) -> None:
         """Take the environment variable of the key itself, and further fields if one value is not enough."""
         self.fields: tuple[Field, ...] = (Field(name, env, label, help), *more)
-
-    def from_environment(self, environ: Mapping[str, str] = os.environ) -> Credentials | None:
-        """Read the fields; None where a required one is missing or empty."""
-        values = {field.name: environ.get(field.env, "") for field in self.fields}
-        if any(field.required and not values[field.name] for field in self.fields):
-            return None
-        return Credentials({name: value for name, value in values.items() if value})
-
-    def remedy(self) -> str:
-        """Say what to set."""
-        return "set " + " and ".join(field.env for field in self.fields if field.required)
 
     def __repr__(self) -> str:
         return f"ApiKey({self.fields[0].env!r})"

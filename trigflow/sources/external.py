@@ -6,17 +6,20 @@ this provider does differently, as typed values and as hooks:
 
     register / unregister     make the provider send, stop it
       or api=WebhookApi(...)  the four plain calls, the reconciler does the rest
+    renew, rotate             prolong a lease, change the key
+    recover                   what the provider's own log has that never arrived
+    ping                      make the provider send something now
+    options                   what a param may be
     handler                   what a verified delivery says. Pure
     sample                    the header fields of an invented delivery. Pure
 """
 
 from __future__ import annotations
 
-import enum
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Generic, Protocol, TypeGuard, TypeVar, cast
+from typing import Any, Generic, TypeGuard, TypeVar, cast
 
 import attrs
 
@@ -28,106 +31,26 @@ from trigflow.sources.decode import Decoded, Decoder, decode_json
 from trigflow.sources.handshake import Handshake
 from trigflow.sources.once import takes_once
 from trigflow.sources.parts import Part
+from trigflow.sources.registration import (
+    RETRIES_FOR,
+    Lease,
+    OptionsHook,
+    PingHook,
+    RecoverHook,
+    RegisterHook,
+    RenewHook,
+    RotateHook,
+    Secret,
+    UnregisterHook,
+    WebhookApi,
+)
 from trigflow.sources.verify import Verifier
 
 P = TypeVar("P")
 C = TypeVar("C")
 D = TypeVar("D")
-C_contra = TypeVar("C_contra", contravariant=True)
 KEPT_PARAMS = 1_000  # of subscriptions, for each source
 ACCEPTED = Response(200, b"ok", (("content-type", "text/plain"),))
-
-
-class Secret(enum.Enum):
-    """Where the key comes from that deliveries are verified with."""
-
-    GENERATED = "generated"  # we make it and tell the provider
-    RETURNED = "returned"  # the provider makes it and tells us once, when asked to register
-    HANDSHAKE = "handshake"  # it arrives in the handshake
-    APP = "app"  # it belongs to our app at the provider: app credentials
-    NONE = "none"  # nothing is signed
-
-
-@attrs.frozen
-class Events:
-    """The events of a subscription, as names told to the provider, sorted.
-
-    desired: what jobs want. registered: what the provider was told to send.
-    missing: desired, not registered. orphaned: registered, not desired.
-    """
-
-    desired: tuple[str, ...]
-    registered: tuple[str, ...] = ()
-
-    @property
-    def missing(self) -> tuple[str, ...]:
-        """Desired, but not registered."""
-        return tuple(name for name in self.desired if name not in self.registered)
-
-    @property
-    def orphaned(self) -> tuple[str, ...]:
-        """Registered, but not desired."""
-        return tuple(name for name in self.registered if name not in self.desired)
-
-
-@attrs.frozen
-class Registration(Generic[P, D]):
-    """What a register or unregister hook works from.
-
-    url: where the provider must send; carries our ownership mark.
-    secret: the current key as text; "" where the provider makes it.
-    data: what the last successful registration returned; None before.
-    mark: the part of `url` that is the same for all of this store's webhooks.
-    """
-
-    url: str
-    params: P
-    events: Events
-    secret: str = attrs.field(repr=False)
-    data: D | None
-    mark: str
-
-
-@attrs.frozen
-class Registered(Generic[D]):
-    """What a provider now sends: kept, and given to the next call.
-
-    events: names as told to the provider; None means all that were desired.
-    secret: only where the provider made it.
-    expires_at: when the provider will stop by itself (aware).
-    """
-
-    data: D
-    events: Sequence[str] | None = None
-    secret: str | None = attrs.field(default=None, repr=False)
-    expires_at: datetime | None = None
-
-
-@attrs.frozen
-class Webhook(Generic[D]):
-    """A webhook as the provider has it; `data` is what `update` and `delete` need."""
-
-    url: str
-    events: tuple[str, ...]
-    data: D
-    active: bool = True
-    secret: str | None = attrs.field(default=None, repr=False)
-    expires_at: datetime | None = None
-
-
-@attrs.frozen
-class WebhookApi(Generic[P, C, D]):
-    """A provider's plain list, create, update and delete.
-
-    list: all webhooks of the place that the params name, foreign ones too.
-    update: must leave the webhook with reg.url, reg.secret and reg.events.desired.
-    delete: must not fail where the webhook is gone already.
-    """
-
-    list: Callable[[P, C], Awaitable[Sequence[Webhook[D]]]]
-    create: Callable[[Registration[P, D], C], Awaitable[Webhook[D]]]
-    update: Callable[[Registration[P, D], Webhook[D], C], Awaitable[Webhook[D]]]
-    delete: Callable[[Registration[P, D], Webhook[D], C], Awaitable[None]]
 
 
 @attrs.frozen
@@ -168,22 +91,6 @@ class Delivery(Generic[P, D]):
         return self.request.body
 
 
-class RegisterHook(Protocol[P, C_contra, D]):
-    """Make the provider send `reg.events.desired` to `reg.url`; None: nothing changed."""
-
-    async def __call__(self, reg: Registration[P, D], client: C_contra, /) -> Registered[D] | None:
-        """Register."""
-        ...
-
-
-class UnregisterHook(Protocol[P, C_contra, D]):
-    """Make the provider stop; must not fail where it has stopped already."""
-
-    async def __call__(self, reg: Registration[P, D], client: C_contra, /) -> None:
-        """Unregister."""
-        ...
-
-
 Handler = Callable[[Delivery[P, D]], Iterable[Outcome]]
 Sampler = Callable[[str, bytes, str], Sequence[tuple[str, str]]]
 
@@ -213,6 +120,9 @@ class ExternalSource(Generic[P, C, D]):
         answer: Response = ACCEPTED,
         facts: Callable[[P, str], Mapping[str, str]] | None = None,
         instructions: str = "",
+        lease: Lease | None = None,
+        retries_for: timedelta = RETRIES_FOR,
+        shared: bool = False,
     ) -> None:
         """Declare a webhook.
 
@@ -224,6 +134,11 @@ class ExternalSource(Generic[P, C, D]):
         facts: what handshakes compare with, such as a topic or a verify token, from
             params and secret.
         instructions: what a person does who registers it by hand.
+        lease: how it is kept longer, where the provider keeps it for a time only.
+        retries_for: how long the provider tries a delivery again; an old key is accepted
+            for that long after a new one took its place.
+        shared: one endpoint for all connections of the integration: the webhook belongs
+            to our app at the provider, and `account` tells deliveries apart.
         """
         self.id = id
         self.params, self.client, self.data = params, client, data
@@ -237,6 +152,9 @@ class ExternalSource(Generic[P, C, D]):
         self.decode: Decoder = decode
         self.answer: Response = answer
         self.instructions: str = instructions
+        self.lease: Lease | None = lease
+        self.retries_for: timedelta = retries_for
+        self.shared: bool = shared
         self._key = key
         self._facts = facts
         # Every delivery asks for them, and a subscription's are always the same.
@@ -244,6 +162,11 @@ class ExternalSource(Generic[P, C, D]):
         self._data_from: Callable[[bytes], D] = structure_into(cast("Any", data))
         self.register_hook: RegisterHook[P, C, D] | None = None
         self.unregister_hook: UnregisterHook[P, C, D] | None = None
+        self.renew_hook: RenewHook[P, C, D] | None = None
+        self.rotate_hook: RotateHook[P, C, D] | None = None
+        self.recover_hook: RecoverHook[P, C, D] | None = None
+        self.ping_hook: PingHook[P, C, D] | None = None
+        self.option_hooks: dict[str, OptionsHook[C]] = {}
         self.handle: Handler[P, D] | None = None
         self.sampler: Sampler | None = None
 
@@ -256,6 +179,39 @@ class ExternalSource(Generic[P, C, D]):
         """Declare what makes the provider stop."""
         self.unregister_hook = hook
         return hook
+
+    def renew(self, hook: RenewHook[P, C, D]) -> RenewHook[P, C, D]:
+        """Declare what prolongs a lease (`Lease("extend")`)."""
+        self.renew_hook = hook
+        return hook
+
+    def rotate(self, hook: RotateHook[P, C, D]) -> RotateHook[P, C, D]:
+        """Declare what changes the key, where the provider has a call of its own for it.
+
+        Without it, `api.update` tells a key that is ours to make, and a key that the
+        provider makes is rotated by a second webhook that takes over from the first.
+        """
+        self.rotate_hook = hook
+        return hook
+
+    def recover(self, hook: RecoverHook[P, C, D]) -> RecoverHook[P, C, D]:
+        """Declare what reads the provider's own log of what it sent."""
+        self.recover_hook = hook
+        return hook
+
+    def ping(self, hook: PingHook[P, C, D]) -> PingHook[P, C, D]:
+        """Declare what makes the provider send something now."""
+        self.ping_hook = hook
+        return hook
+
+    def options(self, param: str) -> Callable[[OptionsHook[C]], OptionsHook[C]]:
+        """Declare what lists the values that a param may have."""
+
+        def declare(hook: OptionsHook[C]) -> OptionsHook[C]:
+            self.option_hooks[param] = hook
+            return hook
+
+        return declare
 
     def handler(self, function: Handler[P, D]) -> Handler[P, D]:
         """Declare what a verified delivery says."""
@@ -291,6 +247,12 @@ class ExternalSource(Generic[P, C, D]):
         if self.secret is Secret.NONE and self.verify.requires_key:
             raise SetupError(
                 f"source {self.id} verifies with a key but says Secret.NONE; say where the key comes from"
+            )
+        if self.lease is not None and self.lease.mode == "extend" and self.renew_hook is None:
+            raise SetupError(f"source {self.id} has Lease('extend') but no renew hook; decorate one")
+        if self.shared and self.account is None:
+            raise SetupError(
+                f"source {self.id} is shared but does not say where an account stands; give account="
             )
 
     @property

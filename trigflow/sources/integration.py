@@ -20,11 +20,13 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import (
+    TYPE_CHECKING,
     Any,
     ClassVar,
     Concatenate,
     Generic,
     ParamSpec,
+    Self,
     TypeGuard,
     TypeVar,
     dataclass_transform,
@@ -37,7 +39,7 @@ from trigflow.core.errors import SetupError
 from trigflow.core.filters import Filter
 from trigflow.core.marked import read_marks
 from trigflow.core.triggers import Example, Specification, Trigger, When
-from trigflow.sources.credentials import ApiKey, Credentials
+from trigflow.sources.credentials import Auth, Checked, Credentials
 from trigflow.sources.external import ExternalSource
 
 A = ParamSpec("A")
@@ -55,11 +57,39 @@ class Integration:
     """
 
     id: ClassVar[str]
-    auth: ClassVar[tuple[ApiKey, ...]]
+    auth: ClassVar[tuple[Auth, ...]]
 
-    def __init_subclass__(cls, *, id: str, auth: Sequence[ApiKey] = ()) -> None:  # noqa: A002
+    if TYPE_CHECKING:
+
+        @property
+        def connection(self) -> str:
+            """The name of the connection that its events and calls go through; "" for the default one."""
+            ...
+
+    def __init_subclass__(cls, *, id: str, auth: Sequence[Auth] = ()) -> None:  # noqa: A002
         cls.id, cls.auth = id, tuple(auth)
+        # A field of every integration; one of this class, which is none, would not be collected.
+        cls.__annotations__ = {**inspect.get_annotations(cls), "connection": "str"}
+        cls.connection = ""  # type: ignore[assignment, method-assign]  # the field's default
         attrs.define(cls, frozen=True, kw_only=True, slots=False, auto_attribs=True)
+
+    def through(self, connection: str) -> Self:
+        """Return the same description for another account, by the name that its connection is kept under."""
+        described: Any = self
+        same: Self = attrs.evolve(described, connection=connection)
+        return same
+
+    @property
+    def connection_ref(self) -> str:
+        """How the connection is written everywhere: `github`, or `github/name` if it is not the default."""
+        return f"{self.id}/{self.connection}" if self.connection else self.id
+
+    async def check(self, client: Any) -> Checked:
+        """Ask the provider whether a client's credentials are good, and whose they are.
+
+        Raises Unauthorized where they are not. Nothing is kept that was not checked.
+        """
+        raise SetupError(f"integration {self.id} can't check credentials; define `check`")
 
     def client(self, credentials: Credentials) -> Any:
         """Make the API client of a connection; it may be an async context manager.
