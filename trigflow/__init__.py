@@ -32,7 +32,7 @@ from trigflow.core.retry import Retry
 from trigflow.core.runs import Run
 from trigflow.core.triggers import Example, Specification, Trigger, When
 from trigflow.runtime.io import IO, SyncIO
-from trigflow.sources.credentials import ApiKey, Auth, Checked, Credentials, Field, Token
+from trigflow.sources.credentials import Account, ApiKey, Auth, Checked, Credentials, Field, Token
 from trigflow.sources.decode import decode_json, json_or_form, no_body
 from trigflow.sources.external import Delivery, ExternalSource
 from trigflow.sources.handshake import Handshake
@@ -75,6 +75,7 @@ __all__ = [
     "IO",
     "METHOD",
     "URL",
+    "Account",
     "ApiError",
     "ApiKey",
     "App",

@@ -80,6 +80,19 @@ class Checked:
     missing: tuple[str, ...] = ()
 
 
+@attrs.frozen
+class Account:
+    """An account that our app at a provider may act for, such as an installation of a GitHub App.
+
+    name: what its connection is called. id: the provider's, as deliveries name it.
+    values: the fields of its credentials.
+    """
+
+    name: str
+    id: str
+    values: Mapping[str, str] = attrs.field(repr=False)
+
+
 class Auth:
     """A way to get credentials. Subclasses: ApiKey, OAuth2, ClientCredentials, Manual, or an author's own.
 

@@ -122,7 +122,7 @@ class ExternalSource(Generic[P, C, D]):
         instructions: str = "",
         lease: Lease | None = None,
         retries_for: timedelta = RETRIES_FOR,
-        shared: bool = False,
+        shared: Callable[[P], bool] | None = None,
     ) -> None:
         """Declare a webhook.
 
@@ -137,8 +137,9 @@ class ExternalSource(Generic[P, C, D]):
         lease: how it is kept longer, where the provider keeps it for a time only.
         retries_for: how long the provider tries a delivery again; an old key is accepted
             for that long after a new one took its place.
-        shared: one endpoint for all connections of the integration: the webhook belongs
-            to our app at the provider, and `account` tells deliveries apart.
+        shared: tells whether these params name a webhook that belongs to our app at the
+            provider: one endpoint for all of its accounts, which `account` tells apart.
+            Left out, every webhook of a source with `account` is one.
         """
         self.id = id
         self.params, self.client, self.data = params, client, data
@@ -154,7 +155,7 @@ class ExternalSource(Generic[P, C, D]):
         self.instructions: str = instructions
         self.lease: Lease | None = lease
         self.retries_for: timedelta = retries_for
-        self.shared: bool = shared
+        self._shared = shared
         self._key = key
         self._facts = facts
         # Every delivery asks for them, and a subscription's are always the same.
@@ -233,6 +234,10 @@ class ExternalSource(Generic[P, C, D]):
     def key_of(self, params: Any) -> str:
         """Name the webhook that these params need; SetupError where they name none."""
         return self._key(params)
+
+    def is_shared(self, params: Any) -> bool:
+        """Tell whether the webhook that these params need is one for all accounts of our app."""
+        return self.account is not None and (self._shared is None or self._shared(params))
 
     def facts_of(self, params: bytes, secret: str) -> Mapping[str, str]:
         """Return what handshakes of a webhook compare with."""

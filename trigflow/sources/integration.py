@@ -39,7 +39,7 @@ from trigflow.core.errors import SetupError
 from trigflow.core.filters import Filter
 from trigflow.core.marked import read_marks
 from trigflow.core.triggers import Example, Specification, Trigger, When
-from trigflow.sources.credentials import Auth, Checked, Credentials
+from trigflow.sources.credentials import Account, Auth, Checked, Credentials
 from trigflow.sources.external import ExternalSource
 
 A = ParamSpec("A")
@@ -90,6 +90,13 @@ class Integration:
         Raises Unauthorized where they are not. Nothing is kept that was not checked.
         """
         raise SetupError(f"integration {self.id} can't check credentials; define `check`")
+
+    async def accounts(self, client: Any) -> Sequence[Account]:
+        """Return the accounts that our app at the provider may act for; none where there is no such app.
+
+        Each becomes a connection. `client` is that of the app itself.
+        """
+        return ()
 
     def client(self, credentials: Credentials) -> Any:
         """Make the API client of a connection; it may be an async context manager.
