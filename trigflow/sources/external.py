@@ -255,7 +255,7 @@ class ExternalSource(Generic[P, C, D]):
             )
         if self.lease is not None and self.lease.mode == "extend" and self.renew_hook is None:
             raise SetupError(f"source {self.id} has Lease('extend') but no renew hook; decorate one")
-        if self.shared and self.account is None:
+        if self._shared is not None and self.account is None:
             raise SetupError(
                 f"source {self.id} is shared but does not say where an account stands; give account="
             )
