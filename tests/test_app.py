@@ -336,7 +336,7 @@ async def test_options_decide_how_a_run_is_queued() -> None:
     async def late(payload: Issues) -> None:
         started.append("late")
 
-    async with App([off, late], store="memory:", registration="manual") as app:
+    async with App([off, late], store="memory:", register="off") as app:
         with pytest.raises(TimeoutError):
             await deliver(app, acme, timeout=0.2)
         (run,) = await app.opened.store.runs(limit=5)

@@ -4,10 +4,13 @@ The public names, and nothing else.
 """
 
 from trigflow.app import App
+from trigflow.core.alerts import Alert
+from trigflow.core.dynamic import Dynamic, Wish, dynamic
 from trigflow.core.errors import (
     ApiError,
     DecodeError,
     DuplicateTaskKey,
+    LimitReached,
     NotFound,
     PayloadError,
     RateLimited,
@@ -25,7 +28,7 @@ from trigflow.core.errors import (
     Unauthorized,
     VerificationError,
 )
-from trigflow.core.events import Event, Fetch, Ignored, Metadata, Respond, Signal
+from trigflow.core.events import Event, Fetch, Ignored, Metadata, Respond, Signal, Subscriber
 from trigflow.core.http import Headers, Request, Response
 from trigflow.core.jobs import trigger
 from trigflow.core.retry import Retry
@@ -38,6 +41,7 @@ from trigflow.sources.external import Delivery, ExternalSource
 from trigflow.sources.handshake import Handshake
 from trigflow.sources.integration import Integration, event
 from trigflow.sources.keys import Key
+from trigflow.sources.oauth import ClientCredentials, Manual, OAuth2
 from trigflow.sources.parts import BODY, METHOD, URL, form, header, json, kv, query
 from trigflow.sources.registration import (
     Choice,
@@ -76,6 +80,7 @@ __all__ = [
     "METHOD",
     "URL",
     "Account",
+    "Alert",
     "ApiError",
     "ApiKey",
     "App",
@@ -83,10 +88,12 @@ __all__ = [
     "Checked",
     "Choice",
     "Choices",
+    "ClientCredentials",
     "Credentials",
     "DecodeError",
     "Delivery",
     "DuplicateTaskKey",
+    "Dynamic",
     "Event",
     "Events",
     "Example",
@@ -99,10 +106,13 @@ __all__ = [
     "Integration",
     "Key",
     "Lease",
+    "LimitReached",
     "Lost",
+    "Manual",
     "Metadata",
     "Missed",
     "NotFound",
+    "OAuth2",
     "PayloadError",
     "RateLimited",
     "RefusedForNow",
@@ -125,6 +135,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "StoreUnusable",
+    "Subscriber",
     "SyncIO",
     "Token",
     "TrigflowError",
@@ -136,9 +147,11 @@ __all__ = [
     "Webhook",
     "WebhookApi",
     "When",
+    "Wish",
     "__version__",
     "any_of",
     "decode_json",
+    "dynamic",
     "ecdsa_p256",
     "ed25519",
     "event",

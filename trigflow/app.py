@@ -16,6 +16,8 @@ from datetime import timedelta
 from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
+from trigflow.core.alerts import AlertSink
+from trigflow.core.dynamic import Dynamic, Wish
 from trigflow.core.errors import SetupError
 from trigflow.core.events import Event
 from trigflow.core.jobs import Job, Listens, Mark, build_job, mark_of, trigger
@@ -23,17 +25,22 @@ from trigflow.core.plan import GRACE, Step
 from trigflow.core.runs import Run
 from trigflow.core.settings import Resolved, resolve
 from trigflow.runtime.io import IO, SyncIO
+from trigflow.runtime.known import ref_of
 from trigflow.sources.credentials import Credentials
 from trigflow.sources.external import Delivery, is_webhook
 from trigflow.sources.integration import Integration
+from trigflow.sources.registration import Choices
 from trigflow.web.answers import NOT_OPEN, Message, Receive, Scope, Send, send_answer
 
 if TYPE_CHECKING:
     from trigflow.opened import Opened
+    from trigflow.runtime.holding import Listed
     from trigflow.runtime.ports import Clock
-    from trigflow.runtime.reconcile import Applied
+    from trigflow.runtime.steps import Applied
+    from trigflow.runtime.subscribing import Subscribed
 
 F = TypeVar("F", bound=Callable[..., Any])
+AlertSinkT = TypeVar("AlertSinkT", bound=AlertSink)
 JobLike = Callable[..., Any] | ModuleType | str
 
 # What a job may ask for by annotation: True where only plain functions may, False where only async ones.
@@ -50,10 +57,15 @@ class App:
         url: str | None = None,
         store: str | None = None,
         secret_key: str | None = None,
-        registration: str | None = None,
+        register: str | None = None,
+        check_every: timedelta | None = None,
+        webhook_ttl: timedelta | None = None,
+        alert_url: str | None = None,
+        alert_secret: str | None = None,
         executes: bool | None = None,
         concurrency: int | None = None,
         threads: int | None = None,
+        subscribers_limit: int | None = None,
         body_limit: int | None = None,
         body_timeout: int | None = None,
         bodies_limit: int | None = None,
@@ -67,6 +79,7 @@ class App:
         keep_registrations: timedelta | None = None,
         keep_dedupe: timedelta | None = None,
         connections: Mapping[Integration, str | Mapping[str, str]] | None = None,
+        app_credentials: Mapping[Integration, Mapping[str, str]] | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
@@ -74,20 +87,27 @@ class App:
 
         jobs: decorated functions, modules that hold some, or names of such modules.
         connections: credentials by integration; they go before the environment.
+        app_credentials: of our own app at a provider, such as an OAuth client's id and secret.
         The other keywords are settings, see trigflow.core.settings.Settings.
         Raises SetupError that names function, parameter and remedy.
         """
         self._keywords: dict[str, Any] = {
-            "url": url, "store": store, "secret_key": secret_key, "registration": registration,
-            "executes": executes, "concurrency": concurrency, "threads": threads, "body_limit": body_limit,
+            "url": url, "store": store, "secret_key": secret_key, "register": register,
+            "check_every": check_every, "webhook_ttl": webhook_ttl,
+            "alert_url": alert_url, "alert_secret": alert_secret,
+            "executes": executes, "concurrency": concurrency, "threads": threads,
+            "subscribers_limit": subscribers_limit, "body_limit": body_limit,
             "body_timeout": body_timeout, "bodies_limit": bodies_limit, "requests_limit": requests_limit,
             "rate_limit": rate_limit, "rate_burst": rate_burst,
             "keep_bodies": keep_bodies, "keep_runs": keep_runs, "keep_deliveries": keep_deliveries,
             "keep_noise": keep_noise, "keep_registrations": keep_registrations, "keep_dedupe": keep_dedupe,
         }  # fmt: skip
         self._given = _credentials(connections or {})
+        self._app_given = _credentials(app_credentials or {})
         self._clock, self._chance = clock, chance
         self._jobs: dict[str, Job] = {}
+        self._dynamics: dict[str, Dynamic[..., object]] = {}
+        self._alert_sinks: list[AlertSink] = []
         self._opened: Opened | None = None
         for one in jobs:
             self._collect(one)
@@ -102,6 +122,11 @@ class App:
             return marked
 
         return add
+
+    def on_alert(self, sink: AlertSinkT) -> AlertSinkT:
+        """Have a function, async or plain, called with each `Alert`: what is unhealthy or needs a person."""
+        self._alert_sinks.append(sink)
+        return sink
 
     def override(self, **settings: Any) -> None:
         """Replace settings before the app is opened: for whoever serves somebody else's app."""
@@ -164,17 +189,32 @@ class App:
         from trigflow.opened import Opened  # noqa: PLC0415
 
         settings = self.resolved().settings
-        return Opened(self._jobs, settings, self._given, clock=self._clock, chance=self._chance, works=works)
+        return Opened(
+            self._jobs,
+            settings,
+            self._given,
+            clock=self._clock,
+            chance=self._chance,
+            works=works,
+            app_given=self._app_given,
+            alert_sinks=self._alert_sinks,
+        )
 
-    async def plan(self, *, offline: bool = False, grace: timedelta = GRACE) -> Sequence[Step]:
+    async def plan(
+        self, *, offline: bool = False, grace: timedelta = GRACE, only: str | None = None
+    ) -> Sequence[Step]:
         """Say what would have to be done at providers; changes nothing there."""
-        return await self.opened.reconciler.plan(offline=offline, grace=grace)
+        return await self.opened.reconciler.plan(offline=offline, grace=grace, only=only)
 
-    async def apply(self, *, grace: timedelta = GRACE) -> Sequence[Applied]:
-        """Bring providers in line with what jobs want."""
-        reconciler = self.opened.reconciler
-        await reconciler.ensure()
-        return await reconciler.apply(await reconciler.plan(grace=grace))
+    async def apply(
+        self, *, grace: timedelta = GRACE, only: str | None = None, may_remove: bool = True
+    ) -> Sequence[Applied]:
+        """Bring providers in line with what jobs want.
+
+        only: a subscription's key or id. may_remove: also remove what no job wants.
+        """
+        await self.opened.rows.ensure()
+        return await self.opened.reconciler.apply(grace=grace, only=only, may_remove=may_remove)
 
     async def replay(self, delivery: str, *, job: str | None = None) -> Sequence[str]:
         """Start the runs of a kept delivery anew; return their ids."""
@@ -183,6 +223,85 @@ class App:
     async def cancel(self, run: str) -> bool:
         """Stop a run; False where it has ended already."""
         return await self.opened.cancel(run)
+
+    # --- who subscribes at run time
+
+    async def subscribe(
+        self,
+        wish: Wish[object],
+        *,
+        key: str,
+        connection: str | None = None,
+        metadata: object = None,
+        wait: bool = False,
+    ) -> None:
+        """Subscribe somebody to a dynamic trigger: `repos(repo="u/r")`; the same key again replaces it.
+
+        key: whose it is, such as your user's id. metadata: JSON-able, up to 16 kB; events carry it.
+        connection: a ref such as "github/user-42"; left out, the default one of the integration.
+        Returns once that is committed, with `wait` once the provider has it, too.
+        Raises LimitReached, SetupError for what can't be subscribed to, and with `wait`
+        RegistrationError where the provider refuses: it is kept, and tried again, all the same.
+        """
+        await self.opened.subscribing.subscribe(
+            wish, key=key, connection=connection, metadata=metadata, wait=wait
+        )
+
+    async def unsubscribe(self, dynamic: Dynamic[..., object] | str, *, key: str) -> bool:
+        """End a subscription; False where there is none. The last one's webhook is removed."""
+        return await self.opened.subscribing.unsubscribe(dynamic, key=key)
+
+    async def subscribers(
+        self, dynamic: Dynamic[..., object] | str, *, after: str = "", limit: int = 100
+    ) -> Sequence[Subscribed]:
+        """Return who subscribed, by key, after one of them; a dynamic trigger or its id."""
+        return await self.opened.subscribing.subscribers(dynamic, after=after, limit=limit)
+
+    # --- connections
+
+    async def connect(
+        self,
+        integration: Integration,
+        name: str,
+        credentials: Mapping[str, str],
+        *,
+        kind: str | None = None,
+        who: str = "",
+    ) -> str:
+        """Check credentials with the provider and keep them, sealed; return the connection's ref.
+
+        name: of the connection, such as a user of yours; "" for the default one.
+        kind: of the Auth that they are for, where several have these fields. who: for the audit.
+        Raises SetupError for fields that do not fit, Unauthorized where the provider refuses.
+        """
+        return await self.opened.connections.add(integration, name, credentials, kind=kind, who=who)
+
+    async def disconnect(self, ref: str, *, who: str = "") -> Sequence[str]:
+        """Remove a connection's subscriptions at the provider and shred it; return what failed there."""
+        return await self.opened.connections.remove(ref, who=who)
+
+    async def connections(self, integration: Integration | None = None) -> Sequence[Listed]:
+        """Return the connections that there are, wherever their credentials come from."""
+        return await self.opened.connections.listed(None if integration is None else integration.id)
+
+    def authorize_url(self, integration: Integration, name: str = "", *, then: str = "") -> str:
+        """Return a link by which one person, in one browser, connects an account; good once, for 10 minutes.
+
+        Send the person there at once. then: a path of the same site for the end.
+        """
+        if self.opened.base_url is None:
+            raise SetupError("the public URL is not known; set url= or TRIGFLOW_URL")
+        return self.opened.consents.link(integration, name, then=then)
+
+    async def options(
+        self, integration: Integration, param: str, *, connection: str = "", page: str | None = None
+    ) -> Choices:
+        """Return a page of the values that a param may have, as an account sees them.
+
+        connection: a name, or a ref. page: `next` of the page before.
+        """
+        ref = connection if "/" in connection else ref_of(integration, connection or integration.connection)
+        return await self.opened.choosing.page(integration, param, ref, page)
 
     # --- ASGI
 
@@ -239,7 +358,13 @@ class App:
         for listens in job.listens:
             if is_webhook(listens.trigger.source):
                 listens.trigger.source.check()
+            if listens.dynamic is not None:
+                self._add_dynamic(listens.dynamic)
         self._jobs.setdefault(job.id, job)
+
+    def _add_dynamic(self, dynamic: Dynamic[..., object]) -> None:
+        if not self._dynamics.setdefault(dynamic.id, dynamic).is_like(dynamic):
+            raise SetupError(f"two dynamic triggers have the id {dynamic.id!r}; rename one of them")
 
 
 def _failed(phase: str, error: Exception) -> Message:
@@ -260,7 +385,7 @@ def _credentials(
 ) -> Mapping[Integration, Credentials]:
     found: dict[Integration, Credentials] = {}
     for integration, told in connections.items():
-        field = integration.auth[0].fields[0].name if integration.auth else "token"
+        field = next((way.fields[0].name for way in integration.auth if way.fields), "token")
         given = {field: told} if isinstance(told, str) else told
         if not any(given.values()):
             raise SetupError(f"connections: the credentials of {integration.id} are empty")

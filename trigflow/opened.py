@@ -16,13 +16,17 @@ from typing import Any, Self
 
 import anyio
 
+from trigflow.core.alerts import AlertSink
 from trigflow.core.errors import StoreError, StoreUnavailable
-from trigflow.core.http import Request, Response
+from trigflow.core.http import Headers, Request, Response
 from trigflow.core.ids import Ids
 from trigflow.core.jobs import Job
 from trigflow.core.settings import Settings
 from trigflow.engines.embedded import LEAVE, EmbeddedEngine
 from trigflow.runtime import records as r
+from trigflow.runtime.activity import Activities
+from trigflow.runtime.audience import Audience
+from trigflow.runtime.choosing import Choosing
 from trigflow.runtime.clients import Clients
 from trigflow.runtime.clock import SystemClock
 from trigflow.runtime.collect import (
@@ -33,18 +37,26 @@ from trigflow.runtime.collect import (
     sources_of,
     wants_of,
 )
+from trigflow.runtime.connections import Connections
+from trigflow.runtime.consent import Consents
+from trigflow.runtime.decide import Matching, events_by_topic
 from trigflow.runtime.execute import Executor, Handover
 from trigflow.runtime.forks import FORKED, refuse_in_children
 from trigflow.runtime.keyring import secret_keys
+from trigflow.runtime.known import Known
 from trigflow.runtime.limits import Rates, Room
 from trigflow.runtime.ports import Clock, Store
-from trigflow.runtime.receive import UNAVAILABLE, Matching, Receiver, events_by_topic
+from trigflow.runtime.receive import NOT_FOUND, UNAVAILABLE, Receiver
 from trigflow.runtime.reconcile import Reconciler
 from trigflow.runtime.replay import Replayer, kept_delivery
 from trigflow.runtime.retention import Retention
 from trigflow.runtime.routes import AnySource, Routes
+from trigflow.runtime.rows import Rows
 from trigflow.runtime.sealed import Marks, Sealer
+from trigflow.runtime.steps import Steps
+from trigflow.runtime.subscribing import Subscribing
 from trigflow.runtime.supervise import Part, State, Supervision
+from trigflow.runtime.upkeep import Upkeep
 from trigflow.runtime.vault import Vault
 from trigflow.runtime.watch import StoreWatch
 from trigflow.sources.credentials import Credentials
@@ -53,10 +65,12 @@ from trigflow.stores.memory import MemoryStore
 from trigflow.stores.sqlite import SqliteStore
 from trigflow.web.answers import Receive, Scope, Send
 from trigflow.web.asgi import serve_http
+from trigflow.web.oauth import OAuthPages
 from trigflow.web.patience import Patience
 from trigflow.web.registering import Registering
 
 MEMORY = "memory:"
+MOST_ORIGINS = 10_000  # subscriptions whose connection is remembered
 LONGEST_START = 5.0  # seconds that opening waits for the engine; health stays red meanwhile
 REMEMBER = 60.0  # seconds between two notes of what this process wants
 
@@ -78,6 +92,8 @@ class Opened:
         clock: Clock | None,
         chance: Callable[[], float],
         works: bool = True,
+        app_given: Mapping[Integration, Credentials] | None = None,
+        alert_sinks: Sequence[AlertSink] = (),
     ) -> None:
         """Put the parts together; nothing is opened yet.
 
@@ -85,6 +101,7 @@ class Opened:
             the app can be looked at and told things while another process works.
         """
         self._works = works
+        self._alert_sinks = alert_sinks
         self.settings: Settings = settings
         self.jobs: Mapping[str, Job] = jobs
         self.body_limit: int = settings.body_limit
@@ -93,11 +110,13 @@ class Opened:
         self.patience: Patience = Patience(settings.body_timeout)
         self.base_url: str | None = None if settings.url is None else settings.url.rstrip("/")
         self.clock: Clock = clock or SystemClock()
-        self.integrations: dict[str, Integration] = integrations_of(jobs, given)
-        self.sources: dict[str, AnySource] = sources_of(jobs, given)
-        credentials = {integration.id: told for integration, told in given.items()}
-        self.clients: Clients = Clients(self.integrations, credentials, os.environ)
+        named = [*given, *(app_given or {})]
+        self.integrations: dict[str, Integration] = integrations_of(jobs, named)
+        self.sources: dict[str, AnySource] = sources_of(jobs, named)
+        self._given = {integration.connection_ref: told for integration, told in given.items()}
+        self._app_given = {integration.id: told for integration, told in (app_given or {}).items()}
         self._client_of = client_owners(jobs)
+        self._connection_of: dict[str, tuple[type, str]] = {}
         self._chance = chance
         self._loops = Supervision(self.clock, chance, on_failed=self._block)
         self._state: State = "running"
@@ -122,13 +141,27 @@ class Opened:
     async def _open(self, stack: AsyncExitStack) -> None:
         self.ids: Ids = Ids(self.clock.now, secrets.token_bytes)
         keys = secret_keys(self.settings, in_memory=self.settings.store == MEMORY)
-        self.vault: Vault = Vault(keys)
+        in_memory = self.settings.store == MEMORY
+        self.vault: Vault = Vault(
+            keys, None if in_memory else lambda: secret_keys(self.settings, in_memory=False)
+        )
         self.store: Store = await stack.enter_async_context(_store(self.settings))
         self.mark: str = f"/e/{self.store.store_id}/"
         await self._find_left_over()
         owner = self._owner = self.ids.new("ins")
         self.routes: Routes = Routes(self.sources, self.store, self.vault, self.clock)
-        await stack.enter_async_context(self.clients)
+        self.connections: Connections = Connections(
+            Known(self.integrations, self._given, self._app_given, os.environ), self.store, self.vault,
+            self.clock, owner=owner, chance=self._chance, alert=self._tell_of_connection,
+        )  # fmt: skip
+        stack.push_async_callback(self.connections.aclose)
+        self.clients: Clients = await stack.enter_async_context(Clients(self.connections, self.clock))
+        self.choosing: Choosing = Choosing(self.clients, self.clock)
+        base_url = self.base_url or ""
+        self.consents: Consents = Consents(
+            self.connections, self.store, self.vault, self.clock, keys, base_url=base_url
+        )
+        self._oauth = OAuthPages(self.consents, self.connections, base_url)
         self.engine: EmbeddedEngine = EmbeddedEngine(self.store, self.clock, owner=owner, loops=self._loops)
         self.sealer: Sealer = Sealer(self.vault, Marks.of_app(self.jobs, self.integrations.values()))
         executor = Executor(
@@ -136,29 +169,50 @@ class Opened:
             sealer=self.sealer, secrets=self.clients.secrets,
         )  # fmt: skip
         self.matching: Matching = events_by_topic(self.jobs, identity_of)
+        self.audience: Audience = Audience(self.jobs, self.store, self.clock)
+        self.activities: Activities = Activities(self.store, self.clock)
         self.receiver: Receiver = Receiver(
-            self.routes, self.matching, self.store, self.store, self.engine,
+            self.routes, self.matching, self.audience, self.store, self.store, self.engine,
             executor.handover if self._executes else _Nobody(),
             self.vault, self.sealer, self.clock, self.ids,
+            activities=self.activities, on_signal=self._signal,
         )  # fmt: skip
         self.replayer: Replayer = Replayer(
             self.store,
             self.routes,
             self.receiver,
             self.matching,
+            self.audience,
             self.sealer,
             self.engine,
             self.clock,
             self.ids,
             self.public_url,
         )
+        self.rows: Rows = Rows(
+            wants_of(self.jobs), self.sources, self.store, self.routes, self.vault, self.clock, self.ids,
+            token=self._token, owner=owner,
+        )  # fmt: skip
+        steps = Steps(
+            self.sources, self.store, self.clients, self.routes, self.vault, self.clock, self.ids,
+            chance=self._chance, base_url=self.base_url, mark=self.mark,
+        )  # fmt: skip
         self.reconciler: Reconciler = Reconciler(
-            wants_of(self.jobs), self.sources, self.store, self.clients, self.routes, self.vault, self.clock,
-            self.ids, token=lambda: random_name(20), base_url=self.base_url, mark=self.mark, owner=owner,
+            self.rows, steps, self.sources, self.store, self.clients, self.routes, self.clock,
+            chance=self._chance, check_every=self.settings.check_every, owner=owner,
+        )  # fmt: skip
+        self.subscribing: Subscribing = Subscribing(
+            self.jobs, self.sources, self.store, self.rows, self.reconciler, self.clients, self.routes,
+            self.audience, self.clock, limit=self.settings.subscribers_limit, signal=self._signal,
         )  # fmt: skip
         self.registering: Registering = Registering(
-            self.reconciler, self.clock, keys[0], base_url=self.base_url, store_id=self.store.store_id,
-            mounted_at=lambda: self.mounted_at,
+            self.reconciler, self.store, self.clock, keys[0], base_url=self.base_url,
+            mounted_at=lambda: self.mounted_at, only_plans=self.settings.register == "plan",
+        )  # fmt: skip
+        self.upkeep: Upkeep = Upkeep(
+            self.settings, self.store, self.sources, self.clients, self.routes, self.receiver,
+            self.activities, self.clock, self.ids, chance=self._chance, url_of=steps.url_of, mark=self.mark,
+            alert_sinks=self._alert_sinks,
         )  # fmt: skip
         self.watch: StoreWatch = StoreWatch(self._beat, self.clock, on_silence=self._block)
         refuse_in_children(self)
@@ -167,13 +221,17 @@ class Opened:
 
     async def _work(self, stack: AsyncExitStack, executor: Executor) -> None:
         """Start everything that goes on in the background, each under supervision."""
-        await self.reconciler.ensure()
+        await self.upkeep.begin()
+        await self.rows.ensure()
         stack.push_async_callback(self._leave)
         group = await stack.enter_async_context(anyio.create_task_group())
         stack.callback(group.cancel_scope.cancel)
         keep = self._loops.keep
         group.start_soon(keep, "store", self.watch.watch)
         group.start_soon(keep, "wants", self._remember)
+        group.start_soon(keep, "connections", self.connections.keep_fresh)
+        for name, loop in self.upkeep.loops().items():
+            group.start_soon(keep, name, loop)
         group.start_soon(keep, "retention", Retention(self.store, self.settings, self.clock).keep_up)
         if self._executes:
             ready = anyio.Event()
@@ -185,11 +243,19 @@ class Opened:
 
     async def _find_left_over(self) -> None:
         """Find the sources of webhooks whose last job is gone, so that they can be removed."""
-        left = {endpoint.source for endpoint in await self.store.endpoints()} - set(self.sources)
+        left = set(await self.store.sources()) - set(self.sources)
         if left:
             for integration, source in installed(left):
                 self.integrations.setdefault(integration.id, integration)
                 self.sources[source.id] = source
+
+    def _signal(self) -> None:
+        self.registering.signal()
+
+    def _token(self) -> str:
+        """Make the random part of a URL; with the time from which anybody may remove the webhook."""
+        ttl = self.settings.webhook_ttl.total_seconds()
+        return random_name(20) + (f".{int(self.clock.now() + ttl)}" if ttl else "")
 
     # --- in the background
 
@@ -199,10 +265,17 @@ class Opened:
     async def _remember(self) -> None:
         while True:
             await self.clock.wait(anyio.Event(), until=self.clock.now() + REMEMBER)
-            await self.reconciler.ensure()
+            await self.rows.ensure()
 
     async def _beat(self) -> None:
         await self.store.beat(self._owner, now=int(self.clock.now() * 1000))
+
+    async def _tell_of_connection(self, subject: str, cause: str) -> None:
+        alerts = self.upkeep.alerts
+        if cause:
+            await alerts.raise_(subject, cause, "connect it again with `trigflow connect`")
+        else:
+            await alerts.clear(subject)
 
     async def _leave(self) -> None:
         """Say that this process has ended; where that can't be kept, silence says it."""
@@ -217,7 +290,7 @@ class Opened:
 
     @property
     def _registers(self) -> bool:
-        return self.settings.registration == "auto" and self.base_url is not None and bool(self.sources)
+        return self.settings.register != "off" and self.base_url is not None and bool(self.sources)
 
     @property
     def problem(self) -> str:
@@ -295,11 +368,33 @@ class Opened:
         """Answer a probe."""
         return self.registering.prove(nonce)
 
+    def prove_body(self, nonce: str, body: bytes, headers: Headers) -> dict[str, str]:
+        """Answer a probe that has a body: what arrived of it."""
+        return self.registering.prove_body(nonce, body, headers)
+
+    async def consent(self, path: str, scope: Scope) -> Response:
+        """Answer the pages of a consent."""
+        return NOT_FOUND if self.base_url is None else await self._oauth.answer(path, scope)
+
     # --- what jobs ask for
 
     async def client(self, annotation: Any, run: r.LoadedRun) -> object:
         """Return the client of the connection that a run's event came from."""
-        return await self.clients.get(self._client_of[annotation])
+        client, connection = await self._origin(run.subscription_id)
+        return await self.clients.get(connection if client is annotation else self._client_of[annotation])
+
+    async def _origin(self, subscription_id: str) -> tuple[type | None, str]:
+        """Return the client class and the connection of a subscription; they never change."""
+        known = self._connection_of.get(subscription_id)
+        if known is None:
+            found = await self.store.subscription(subscription_id)
+            source = None if found is None else self.sources.get(found.source)
+            if found is None or source is None or not found.connection:
+                return None, ""
+            if len(self._connection_of) >= MOST_ORIGINS:
+                self._connection_of.clear()
+            known = self._connection_of[subscription_id] = source.client, found.connection
+        return known
 
     async def delivery(self, run: r.LoadedRun) -> object:
         """Return the delivery that brought a run's event."""

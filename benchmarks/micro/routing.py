@@ -114,7 +114,7 @@ async def _endpoints(size: int, rounds: int) -> tuple[float, float]:
     """Return the cost in µs of finding an endpoint that was asked before, and one that was not."""
     with tempfile.TemporaryDirectory() as folder:
         async with App(
-            [job], store=str(Path(folder) / "bench.db"), registration="manual", rate_limit=0
+            [job], store=str(Path(folder) / "bench.db"), register="off", rate_limit=0
         ) as app:
             opened = app.opened
             tokens = await _keep(opened.store, range(size), shared=False)
@@ -144,7 +144,7 @@ async def _accounts(size: int, rounds: int) -> tuple[float, float]:
     """
     with tempfile.TemporaryDirectory() as folder:
         async with App(
-            [job], store=str(Path(folder) / "bench.db"), registration="manual", rate_limit=0
+            [job], store=str(Path(folder) / "bench.db"), register="off", rate_limit=0
         ) as app:
             opened = app.opened
             (token, *_) = await _keep(opened.store, range(size), shared=True)
@@ -195,13 +195,11 @@ async def _keep(store: Any, numbers: Sequence[int], *, shared: bool) -> Sequence
     async def one(number: int) -> None:
         place = 0 if shared else number
         endpoint = r.Endpoint(f"end_{place:08d}", f"token{place:08d}", source.id, "active", b"{}")
-        await store.create_subscription(
-            endpoint,
-            r.Subscription(
-                f"sub_{number:08d}", endpoint.id, source.id, "default", f"connection-{number}", b"{}",
-                state="active", account=f"account-{number}",
-            ),
+        subscription = r.Subscription(
+            f"sub_{number:08d}", endpoint.id, source.id, "default", f"connection-{number}", b"{}",
+            state="active", account=f"account-{number}",
         )  # fmt: skip
+        await store.create_subscriptions([(endpoint, subscription)])
         tokens.append(endpoint.token)
 
     for start in range(0, len(numbers), KEPT_AT_ONCE):

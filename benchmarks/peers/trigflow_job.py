@@ -57,7 +57,7 @@ class Telling(App):
         await super().__call__(scope, receive, send_after_telling if scope["type"] == "lifespan" else send)
 
 
-hooks = Telling([on_issue_opened], store=os.environ["DB"], registration="manual", rate_limit=0)
+hooks = Telling([on_issue_opened], store=os.environ["DB"], register="off", rate_limit=0)
 
 
 async def tell(prefix: str = "") -> None:

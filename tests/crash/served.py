@@ -186,7 +186,7 @@ class Served:
 app = App(
     jobs=[chain, plain, flaky, broken, slow, either],
     store=os.environ.get("CRASH_STORE", str(FOLDER / "s.db")),
-    registration="manual",
+    register="off",
 )
 served = Served(app)
 

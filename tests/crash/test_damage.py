@@ -45,7 +45,7 @@ async def job(payload: dict[str, Any], io: IO) -> int:
 
 
 def app_at(path: Path) -> App:
-    return App(jobs=[job], store=str(path), registration="manual")
+    return App(jobs=[job], store=str(path), register="off")
 
 
 def body_of(number: int) -> bytes:

@@ -131,6 +131,39 @@ async def test_higher_priority_starts_first_wherever_a_run_comes_from() -> None:
     assert floor.order == ["blocks", "delayed high", "middle", "low", "delayed low"]
 
 
+async def test_a_held_run_is_nobodys_and_wakes_nobody_until_it_is_released() -> None:
+    class Counted(MemoryStore):
+        looks = 0
+
+        async def next_due(self) -> int | None:
+            self.looks += 1
+            return await super().next_due()
+
+    store = Counted(store_id="x")
+    floor = Floor(store)
+    engine = floor.engine("a")
+    async with serving(engine, floor.handle):
+        looks = store.looks
+        ((enqueue,), (free,)) = engine.put([Item("r1", floor.now, 0, held=True), Item("r2", floor.now, 0)])
+        assert isinstance(free, r.Enqueue)
+        assert enqueue == r.Enqueue("r1", floor.now, 0, None, held=True)
+        assert free.owner is not None
+        new = r.NewRun("r1", "job", floor.now, (enqueue,))
+        event = r.NewEvent("e", "1", "n", None, None, None, (new,))
+        await floor.store.accept(
+            r.NewDelivery("d", "ep", "s", 0, "accepted", "", 200, "POST", b"", b"", events=(event,))
+        )
+        engine.wake((enqueue,))
+        await settle()
+        assert store.looks == looks, "nobody looks at the table because of it"
+        await floor.turn(60)
+        assert await floor.state("r1") == "held"
+        assert await floor.store.release_held("s") == 1
+        await floor.turn(2)
+        assert await floor.state("r1") == "succeeded"
+    assert floor.order == ["r1"]
+
+
 async def test_a_delayed_run_starts_when_it_is_due_and_not_before() -> None:
     floor = Floor()
     engine = floor.engine("a")

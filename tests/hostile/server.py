@@ -42,7 +42,7 @@ class Hostile(Integration, id="hostile"):
 async def job(payload: dict[str, Any]) -> None: ...
 
 
-hooks = App([job], registration="manual", **json.loads(sys.argv[4]))
+hooks = App([job], register="off", **json.loads(sys.argv[4]))
 
 
 async def app(scope: Any, receive: Any, send: Any) -> None:

@@ -36,4 +36,4 @@ async def count(payload: dict[str, Any], event: Event, io: IO) -> str:
         at_once -= 1
 
 
-app = App([count], registration="manual", concurrency=8)
+app = App([count], register="off", concurrency=8)

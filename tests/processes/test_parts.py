@@ -271,7 +271,7 @@ async def test_a_run_that_another_process_cancels_is_stopped_where_it_runs(tmp_p
             told.append("stopped")
 
     def app() -> App:
-        return App([job], store=str(tmp_path / "t.db"), registration="manual")
+        return App([job], store=str(tmp_path / "t.db"), register="off")
 
     async with app() as worker, app().inspect() as other:
         assert await deliver(worker) == 200

@@ -134,7 +134,7 @@ class Shop:
             trigger(shop.parcel(), id="carried")(carry),
         ]
         return App(
-            jobs, store=str(store), registration="manual", secret_key=",".join(keys) or None, **options
+            jobs, store=str(store), register="off", secret_key=",".join(keys) or None, **options
         )
 
 

@@ -95,7 +95,7 @@ async def test_the_job_gets_the_full_payload_and_people_see_the_rest(store: Path
 async def test_a_process_that_finds_the_run_in_the_store_gives_the_job_the_same(store: Path) -> None:
     shop = Shop()
     async with shop.app(store, KEY).inspect() as app:  # takes deliveries, executes nothing
-        await app.opened.reconciler.keep_rows()
+        await app.opened.rows.keep_rows()
         await post(app, PAYLOAD)
         await post(app, {"type": "batch", "items": [payload("ch_2"), payload("ch_3")]})
     async with shop.app(store, KEY) as app:
@@ -232,7 +232,7 @@ async def test_with_a_wrong_key_runs_wait_and_everything_but_the_body_is_shown(
 ) -> None:
     shop = Shop()
     async with shop.app(store, KEY).inspect() as app:
-        await app.opened.reconciler.keep_rows()
+        await app.opened.rows.keep_rows()
         await post(app, PAYLOAD)
     async with shop.app(store, OTHER) as app:
         with anyio.fail_after(10):
@@ -279,7 +279,7 @@ def test_no_marked_value_whatsoever_is_stored_in_clear(
 
     async def deliver() -> None:
         async with shop.app(folder / "s.db", KEY).inspect() as app:
-            await app.opened.reconciler.keep_rows()
+            await app.opened.rows.keep_rows()
             for body in (sent, {**sent, "type": "broken"}, {"type": "batch", "items": [sent]}):
                 assert (await post(app, body)).status == 200
 

@@ -28,7 +28,7 @@ def kept(folder: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     async def fill() -> list[str]:
         async with Shop().app("shop.db").inspect() as app:
-            await app.opened.reconciler.keep_rows()
+            await app.opened.rows.keep_rows()
             for body in (PAYLOAD, batch, payload(kind="broken"), payload(kind="parcel")):
                 await post(app, body)
             rows = await app.opened.store.deliveries(limit=9)

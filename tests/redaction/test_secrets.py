@@ -278,7 +278,7 @@ def test_no_value_that_a_debugger_or_a_log_may_print_shows_a_secret(world: World
     async def show() -> str:
         app = load("app.py")
         async with app.inspect():
-            await app.opened.reconciler.keep_rows()
+            await app.opened.rows.keep_rows()
             endpoints = await app.opened.store.endpoints()
             keys = [key for one in endpoints for key in app.opened.routes.keys_of(one)]
             for number, key in enumerate(keys):

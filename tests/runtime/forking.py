@@ -16,7 +16,7 @@ async def job(payload: dict[str, object]) -> None: ...
 
 
 async def main(store: str) -> None:
-    app = App([job], store=store, registration="manual")
+    app = App([job], store=store, register="off")
     async with app:
         (endpoint,) = await app.opened.store.endpoints()
         path = f"{app.opened.mark}{endpoint.token}"
@@ -25,7 +25,7 @@ async def main(store: str) -> None:
             os._exit(await told(app, path))
         _, status = os.waitpid(child, 0)
         assert os.waitstatus_to_exitcode(status) == 0
-        await app.opened.reconciler.ensure()  # the parent goes on
+        await app.opened.rows.ensure()  # the parent goes on
         print("parent ok")
 
 

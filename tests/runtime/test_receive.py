@@ -68,7 +68,7 @@ class Setup:
         return App(
             [trigger(self.trigger(), filter=self.filter, id="job")(self.job())],
             store="memory:",
-            registration="manual",
+            register="off",
         )
 
     def job(self) -> Callable[..., object]:
@@ -306,7 +306,7 @@ async def test_on_a_shared_endpoint_the_account_says_whose_delivery_it_is() -> N
         store = app.opened.store
         await store.save_subscription(attrs.evolve(known, account="T1"))
         other = attrs.evolve(known, id="sub_other", key="other", account="T2")
-        await store.create_subscription(endpoint, other)
+        await store.create_subscriptions([(endpoint, other)])
         for team in ("T1", "T2", "T3"):
             body = msgspec.json.encode({"id": "1", "team": team})
             assert (await app.opened.receive(endpoint.token, request(body, key))).status == 200
@@ -325,7 +325,7 @@ async def test_a_batch_for_several_accounts_is_one_delivery_in_one_transaction()
         store = app.opened.store
         await store.save_subscription(attrs.evolve(known, account="T1"))
         other = attrs.evolve(known, id="sub_other", key="other", account="T2", params=b'"other"')
-        await store.create_subscription(endpoint, other)
+        await store.create_subscriptions([(endpoint, other)])
         answer = await app.opened.receive(endpoint.token, request(b'{"teams": ["T1", "T2"]}', key))
         assert answer.status == 200
         (row,) = await rows(app)
@@ -351,7 +351,7 @@ async def test_the_job_of_each_account_in_a_batch_sees_the_delivery_as_that_of_i
         (known,) = endpoint.subscriptions
         await app.opened.store.save_subscription(attrs.evolve(known, account="T1"))
         other = attrs.evolve(known, id="sub_other", key="other", account="T2", params=b'"other"')
-        await app.opened.store.create_subscription(endpoint, other)
+        await app.opened.store.create_subscriptions([(endpoint, other)])
         body = b'{"teams": ["T1", "T2"]}'
         assert (await app.opened.receive(endpoint.token, request(body, key))).status == 200
         with anyio.fail_after(5):
@@ -365,7 +365,7 @@ async def test_the_job_of_each_account_in_a_batch_sees_the_delivery_as_that_of_i
     [
         ("expired", "expired", False),
         ("removed", "failing", False),
-        ("reauthorize", "failing", True),
+        ("reauthorize", "active", True),
         ("missed", "active", True),
     ],
 )

@@ -20,7 +20,7 @@ from trigflow import (
     hmac_sha256,
     trigger,
 )
-from trigflow.runtime.reconcile import Applied
+from trigflow.runtime.steps import Applied
 from trigflow_github import GitHub, GitHubClient, github
 from trigflow_github.testing import FakeGitHub
 
@@ -48,7 +48,7 @@ def app_wanting(fake: FakeGitHub, store: Path | str, *triggers: Trigger[object])
         [job_for(*triggers)],
         url=URL,
         store=str(store),
-        registration="manual",
+        register="off",
         connections={hub: "secret-token"},
     )
 
@@ -161,8 +161,9 @@ async def test_a_refusal_is_kept_with_its_cause_and_the_others_go_on(
         assert states["repo:acme/web"].state == "active"
         (attempt,) = await store.registrations(failing.id)
         assert (attempt.action, attempt.outcome) == ("create", "refused")
-        waiting, *_ = await app.opened.reconciler.apply(await app.plan(), respect_waits=True)
-        assert "waits" in waiting.error
+        now = int(app.opened.clock.now() * 1000)
+        due = [s.key for e in await store.due(now=now, limit=10) for s in e.subscriptions]
+        assert "repo:acme/api" not in due, "it waits after a refusal"
 
 
 async def test_two_stores_leave_each_other_alone_and_say_so(fake: FakeGitHub, tmp_path: Path) -> None:
@@ -170,7 +171,7 @@ async def test_two_stores_leave_each_other_alone_and_say_so(fake: FakeGitHub, tm
     await applied(app_wanting(fake, tmp_path / "a.db", hub.issues(repo="acme/web")))
     other = app_wanting(fake, tmp_path / "b.db", hub.issues(repo="acme/web"))
     async with other.inspect():
-        await other.opened.reconciler.ensure()
+        await other.opened.rows.ensure()
         (step,) = await other.plan()
         assert (step.action, step.others) == ("create", 1)
     await applied(other)
@@ -206,7 +207,7 @@ async def test_without_a_public_url_nothing_is_registered_and_the_remedy_is_name
     app = App(
         [job_for(acme(fake).issues(repo="acme/web"))],
         store=str(tmp_path / "t.db"),
-        registration="manual",
+        register="off",
         connections={acme(fake): "secret-token"},
     )
     (found,) = await applied(app)
@@ -222,7 +223,7 @@ async def test_without_credentials_url_and_secret_are_there_for_a_person(
         [job_for(github.issues(repo="acme/web"))],
         url=URL,
         store=str(tmp_path / "t.db"),
-        registration="manual",
+        register="off",
     )
     async with app.inspect():
         (found,) = await app.apply()
@@ -296,7 +297,7 @@ async def test_hooks_register_once_keep_the_providers_secret_and_unregister(tmp_
     calls = Calls()
     found = integration(calls)
     store = str(tmp_path / "t.db")
-    app = App([job_for(found)], url=URL, store=store, registration="manual")
+    app = App([job_for(found)], url=URL, store=store, register="off")
     assert actions(await applied(app)) == ["create"]
     assert actions(await applied(app)) == []
     async with app.inspect():
@@ -314,7 +315,7 @@ async def test_a_hook_that_returns_nothing_the_first_time_is_told_to_return_some
         [job_for(integration(calls))],
         url=URL,
         store=str(tmp_path / "t.db"),
-        registration="manual",
+        register="off",
     )
     (found,) = await applied(app)
     assert "return Registered" in found.error
@@ -330,7 +331,7 @@ async def test_a_provider_that_says_when_is_not_asked_before(tmp_path: Path) -> 
         [job_for(integration(calls))],
         url=URL,
         store=str(tmp_path / "t.db"),
-        registration="manual",
+        register="off",
     )
     await applied(app)
     async with app.inspect():

@@ -38,7 +38,7 @@ def app_for(fake: FakeGitHub, store: Path, url: str, wanted: set[str]) -> App:
     async def job(payload: dict[str, object]) -> None: ...
 
     jobs: list[Callable[..., object]] = [trigger(*triggers)(job)] if triggers else []
-    return App(jobs, url=url, store=str(store), registration="manual", connections={hub: "token"})
+    return App(jobs, url=url, store=str(store), register="off", connections={hub: "token"})
 
 
 async def apply(app: App) -> int:

@@ -64,16 +64,13 @@ async def test_a_webhook_that_two_processes_planned_to_create_is_created_once(tm
     MADE.clear()
 
     def app() -> App:
-        return App(
-            [job], url="https://hooks.example.com", store=str(tmp_path / "t.db"), registration="manual"
-        )
+        return App([job], url="https://hooks.example.com", store=str(tmp_path / "t.db"), register="off")
 
     async with app().inspect() as one, app().inspect() as two:
         for opened in (one, two):
-            await opened.opened.reconciler.ensure()
+            await opened.opened.rows.ensure()
         plans = [await opened.plan() for opened in (one, two)]
         assert [[step.action for step in steps] for steps in plans] == [["create"], ["create"]]
-        for opened, steps in zip((one, two), plans, strict=True):
-            (applied,) = await opened.opened.reconciler.apply(steps)
-            assert applied.error == ""
+        for opened in (one, two):
+            assert [one.error for one in await opened.opened.reconciler.apply() if one.error] == []
     assert MADE == ["made"]

@@ -28,7 +28,7 @@ def app_with(*seen: list[object], more: bool = False) -> App:
     async def second(payload: Issues) -> None:
         runs.append("second")
 
-    return App([first, second] if more else [first], store="memory:", registration="manual")
+    return App([first, second] if more else [first], store="memory:", register="off")
 
 
 async def test_a_replay_starts_the_job_again_for_the_same_event() -> None:

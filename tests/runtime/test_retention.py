@@ -135,7 +135,10 @@ async def test_of_several_processes_one_removes_and_another_goes_on_when_its_tim
     store = Asked(store_id="abc")
     first, second = (Retention(store, Settings(), clock) for _ in range(2))
     await first.prune_all()
-    assert asked == ["runs", "noise", "deliveries", "bodies", "registrations", "processes", "dedupe"]
+    assert asked == [
+            "runs", "noise", "deliveries", "bodies", "registrations", "recoveries", "audit", "removed",
+            "processes", "dedupe",
+        ]  # fmt: skip
     await second.prune_all()
     assert len(asked) == 7
     clock.advance(timedelta(hours=1))
@@ -152,7 +155,7 @@ def app_at(clock: VirtualClock) -> App:
     async def job(payload: Issues) -> str:
         return payload.issue.title
 
-    return App([job], store="memory:", registration="manual", clock=clock)
+    return App([job], store="memory:", register="off", clock=clock)
 
 
 async def turned(clock: VirtualClock, by: timedelta) -> None:

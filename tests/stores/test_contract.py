@@ -23,6 +23,7 @@ from trigflow.stores.sqlite import SqliteStore
 
 OWNERS = ("a", "b", "c")
 SUBSCRIPTIONS = ("s1", "s2")
+ENDPOINTS = ("ep1", "ep2")
 owners = st.sampled_from(OWNERS)
 blobs = st.binary(max_size=40)
 json_texts = st.sampled_from([b"{}", b'{"a":1}', b"[]", '{"ä":"ß"}'.encode()])
@@ -85,6 +86,7 @@ class Stores(RuleBasedStateMachine):
         self.runs: dict[str, Known] = {}
         self.claims: list[r.Claim] = []
         self.beats: dict[str, int] = {}
+        self.last_beat: int | None = None
         self.before: dict[str, str] = {}
 
     def teardown(self) -> None:
@@ -107,29 +109,42 @@ class Stores(RuleBasedStateMachine):
     # --- intake
 
     def new_run(
-        self, owner: str | None, due_in: int, priority: int, replay_of: str | None = None
+        self,
+        owner: str | None,
+        due_in: int,
+        priority: int,
+        replay_of: str | None = None,
+        *,
+        held: bool = False,
     ) -> r.NewRun:
         run = self.name("run")
         due_at = self.now + due_in
-        enqueue = r.Enqueue(run, due_at, priority, owner)
+        enqueue = r.Enqueue(run, due_at, priority, None if held else owner, held)
         return r.NewRun(run, f"job{priority}", due_at, (enqueue,), replay_of=replay_of)
 
     def note_run(self, new: r.NewRun, event: str) -> None:
         (enqueue,) = new.statements
         assert isinstance(enqueue, r.Enqueue)
         known = Known(new, event, self.now, due_at=enqueue.due_at, priority=enqueue.priority)
+        known.state = "held" if enqueue.held else "queued"
         if enqueue.owner is not None:
             known.state, known.owner, known.starts = "running", enqueue.owner, 1
             self.claims.append(r.Claim(new.id))
         self.runs[new.id] = known
 
-    @rule(data=st.data(), subscription=st.sampled_from(SUBSCRIPTIONS), body=blobs)
-    def accept(self, data: st.DataObject, subscription: str, body: bytes) -> None:
+    @rule(
+        data=st.data(),
+        subscription=st.sampled_from(SUBSCRIPTIONS),
+        body=blobs,
+        held=st.booleans(),
+        endpoint=st.sampled_from(ENDPOINTS),
+    )
+    def accept(self, data: st.DataObject, subscription: str, body: bytes, held: bool, endpoint: str) -> None:
         ids = data.draw(st.lists(st.sampled_from(["e1", "e2", "e3", "e4"]), max_size=3))
         events: list[r.NewEvent] = []
         for event_id in ids:
             runs = [
-                self.new_run(owner, due_in, priority)
+                self.new_run(owner, due_in, priority, held=held)
                 for owner, due_in, priority in data.draw(
                     st.lists(
                         st.tuples(st.none() | owners, st.sampled_from([0, 0, 5]), st.integers(0, 2)),
@@ -139,18 +154,30 @@ class Stores(RuleBasedStateMachine):
             ]
             payload, context = data.draw(st.none() | json_texts), data.draw(st.none() | json_texts)
             events.append(
-                r.NewEvent(self.name("evt"), event_id, "n", self.now, payload, context, tuple(runs))
+                r.NewEvent(
+                    self.name("evt"),
+                    event_id,
+                    "n",
+                    self.now,
+                    payload,
+                    context,
+                    tuple(runs),
+                    subscriber=data.draw(st.none() | json_texts),
+                    dedupe_id=data.draw(st.sampled_from([None, None, "e1 for u1", "e1 for u2"])),
+                )
             )
         new = r.NewDelivery(
-            self.name("dlv"), "ep", subscription, self.now, "accepted", "", 200, "POST", b"[]", body,
+            self.name("dlv"), endpoint, subscription, self.now, "accepted", "", 200, "POST", b"[]", body,
             data.draw(st.none() | json_texts), tuple(events),
+            key_serial=data.draw(st.none() | st.integers(1, 3)),
         )  # fmt: skip
         duplicates: set[int] = set()
         for number, event in enumerate(events):
-            if (subscription, event.event_id) in self.seen:
+            known_by = (subscription, event.dedupe_id or event.event_id)
+            if known_by in self.seen:
                 duplicates.add(number)
                 continue
-            self.seen[subscription, event.event_id] = event.id
+            self.seen[known_by] = event.id
             self.events[event.id] = (event, new.id, subscription)
             for run in event.runs:
                 self.note_run(run, event.id)
@@ -161,7 +188,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule(outcome=st.sampled_from(["rejected", "ignored", "handshake"]))
     def note(self, outcome: r.DeliveryOutcome) -> None:
-        new = r.NewDelivery(self.name("dlv"), "ep", None, self.now, outcome, "why", 401, "POST", b"[]", b"x")
+        new = r.NewDelivery(self.name("dlv"), "ep1", None, self.now, outcome, "why", 401, "POST", b"[]", b"x")
         self.deliveries[new.id] = (new, outcome)
         for store in self.stores:
             self.portal.call(store.note, new)
@@ -180,6 +207,16 @@ class Stores(RuleBasedStateMachine):
         run = self.new_run(None, 0, 1)
         assert not self.all(lambda store: store.replay("evt_nowhere", run, at=self.now))
 
+    @rule(subscription=st.sampled_from([*SUBSCRIPTIONS, "s3"]))
+    def release_held(self, subscription: str) -> None:
+        held = [
+            run for run in self.runs.values()
+            if run.state == "held" and self.events[run.event][2] == subscription
+        ]  # fmt: skip
+        assert self.all(methodcaller("release_held", subscription)) == len(held)
+        for run in held:
+            run.state = "queued"
+
     # --- who runs what
 
     @rule(by=st.integers(1, 20))
@@ -188,7 +225,7 @@ class Stores(RuleBasedStateMachine):
 
     @rule(owner=owners)
     def beat(self, owner: str) -> None:
-        self.beats[owner] = self.now
+        self.beats[owner] = self.last_beat = self.now
         self.all(lambda store: store.beat(owner, now=self.now))
 
     @rule(owner=owners)
@@ -213,7 +250,7 @@ class Stores(RuleBasedStateMachine):
         due = sorted(
             (-run.priority, run.due_at, name)
             for name, run in self.runs.items()
-            if run.open and run.owner is None and run.due_at <= self.now
+            if run.open and run.owner is None and run.state != "held" and run.due_at <= self.now
         )
         room = max(0, limit - len(orphans))
         expected = orphans | {name for *_, name in due[:room]}
@@ -314,7 +351,7 @@ class Stores(RuleBasedStateMachine):
         return v.RunRow(
             name, run.new.job, state, event.event_id, "n", delivery, run.created_at,
             None if end is None else end.ended_at, run.tried, last if end is None else end.error,
-            run.new.replay_of,
+            run.new.replay_of, event.subscriber,
         )  # fmt: skip
 
     @invariant()
@@ -323,8 +360,10 @@ class Stores(RuleBasedStateMachine):
             return
         newest_first = sorted(self.runs, reverse=True)
         assert self.all(lambda store: store.runs(limit=1_000)) == [self.row(name) for name in newest_first]
-        free = [run.due_at for run in self.runs.values() if run.open and run.owner is None]
+        queued = (run for run in self.runs.values() if run.open and run.state != "held")
+        free = [run.due_at for run in queued if run.owner is None]
         assert self.all(lambda store: store.next_due()) == min(free, default=None)
+        assert self.all(lambda store: store.last_beat()) == self.last_beat
 
     @invariant()
     def states_change_only_along_the_picture(self) -> None:
@@ -347,7 +386,7 @@ class Stores(RuleBasedStateMachine):
         text = self.deliveries[delivery][0].body if event.payload is None else event.payload
         assert self.all(lambda store: store.load(name)) == r.LoadedRun(
             name, run.new.job, run.created_at, run.new.replay_of, run.event, event.event_id, "n", event.at,
-            event.context, text, delivery, subscription, tasks,
+            event.context, text, delivery, subscription, tasks, subscriber=event.subscriber,
         )  # fmt: skip
         assert self.all(lambda store: store.payload(run.event)) == text
         assert name in [one.id for one in self.all(lambda store: store.runs(limit=99, event=run.event))]
@@ -355,21 +394,32 @@ class Stores(RuleBasedStateMachine):
         older = [other for other in sorted(self.runs, reverse=True) if other < name]
         assert [one.id for one in of_job] == [o for o in older if self.runs[o].new.job == run.new.job][:2]
 
-    @rule(outcome=st.none() | st.sampled_from(["accepted", "duplicate", "rejected"]), limit=st.integers(1, 9))
-    def look_at_deliveries(self, outcome: str | None, limit: int) -> None:
+    @rule(
+        outcome=st.none() | st.sampled_from(["accepted", "duplicate", "rejected"]),
+        endpoint=st.sampled_from([None, *ENDPOINTS, "ep_nowhere"]),
+        limit=st.integers(1, 9),
+    )
+    def look_at_deliveries(self, outcome: str | None, endpoint: str | None, limit: int) -> None:
         wanted = [
             name for name in sorted(self.deliveries, reverse=True)
             if outcome in (None, self.deliveries[name][1])
+            and endpoint in (None, self.deliveries[name][0].endpoint_id)
         ][:limit]  # fmt: skip
-        rows: list[v.DeliveryRow] = self.all(lambda store: store.deliveries(limit=limit, outcome=outcome))
-        assert [(row.id, row.outcome) for row in rows] == [(n, self.deliveries[n][1]) for n in wanted]
+        rows: list[v.DeliveryRow] = self.all(
+            lambda store: store.deliveries(limit=limit, outcome=outcome, endpoint=endpoint)
+        )
+        assert [(row.id, row.outcome, row.key_serial) for row in rows] == [
+            (name, self.deliveries[name][1], self.deliveries[name][0].key_serial) for name in wanted
+        ]
         for row in rows:
             brought = [name for name, (_, delivery, _) in self.events.items() if delivery == row.id]
             assert (row.events, row.runs) == (
                 len(brought), sum(run.event in brought for run in self.runs.values())
             )  # fmt: skip
             listed: list[v.EventRow] = self.all(methodcaller("events", row.id))
-            assert [event.id for event in listed] == sorted(brought)
+            assert [(event.id, event.subscriber) for event in listed] == [
+                (name, self.events[name][0].subscriber) for name in sorted(brought)
+            ]
             assert self.all(methodcaller("delivery", row.id)) == (
                 row, self.deliveries[row.id][0].body
             )  # fmt: skip

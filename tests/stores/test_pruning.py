@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import methodcaller
 from pathlib import Path
 from typing import Any, get_args
 
@@ -12,7 +13,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from tests.stores.test_contract import Stores, owners
+from tests.stores.test_contract import ENDPOINTS, Stores, owners
 from trigflow.runtime import records as r
 from trigflow.runtime.ports import Store
 from trigflow.stores.memory import MemoryStore
@@ -34,6 +35,10 @@ class PrunedStores(Stores):
         self.bodiless: set[str] = set()
         self.seen_at: dict[tuple[str, str], int] = {}
         self.tried: dict[str, int] = {}
+        self.recovered: dict[str, int] = {}
+        self.audited: dict[int, int] = {}
+        self.removed: dict[tuple[str, ...], int] = {}
+        self.shared: list[str] = []
         self.looks: list[tuple[r.Kind, int, Names]] = []
 
     def teardown(self) -> None:
@@ -66,13 +71,19 @@ class PrunedStores(Stores):
         old = {name for name, (new, _) in self.deliveries.items() if new.received_at < before}
         unneeded = {name for name in old if all(self.run_may_go(run, before) for run in self.runs_of(name))}
         busy = {run.owner for run in self.runs.values() if run.open}
-        there = {(subscription, event.event_id) for event, _, subscription in self.events.values()}
+        there = {
+            (subscription, event.dedupe_id or event.event_id)
+            for event, _, subscription in self.events.values()
+        }
         found: dict[r.Kind, Names] = {
             "runs": {(name,) for name in self.runs if self.run_may_go(name, before)},
             "noise": {(name,) for name in old if self.deliveries[name][1] in STARTED_NOTHING},
             "deliveries": {(name,) for name in unneeded},
             "bodies": {(name,) for name in unneeded - self.bodiless},
             "registrations": {(name,) for name, at in self.tried.items() if at < before},
+            "recoveries": {(name,) for name, at in self.recovered.items() if at < before},
+            "audit": {(str(number),) for number, at in self.audited.items() if at < before},
+            "removed": {name for name, at in self.removed.items() if at < before},
             "processes": {(name,) for name, beat in self.beats.items() if beat < before and name not in busy},
             "dedupe": {key for key in self.seen if self.seen_at[key] < before and key not in there},
         }
@@ -106,6 +117,12 @@ class PrunedStores(Stores):
                     self.bodiless.add(name[0])
                 case "registrations":
                     del self.tried[name[0]]
+                case "recoveries":
+                    del self.recovered[name[0]]
+                case "audit":
+                    del self.audited[int(name[0])]
+                case "removed":
+                    del self.removed[name]
                 case "processes":
                     del self.beats[name[0]]
                 case "dedupe":
@@ -182,6 +199,57 @@ class PrunedStores(Stores):
         kept = self.all(lambda store: store.registrations("s1"))
         assert [one.id for one in kept] == sorted(self.tried, reverse=True)[:100]
 
+    @rule()
+    def recover(self) -> None:
+        name = self.name("rec")
+        self.recovered[name] = self.now
+        recovery = r.Recovery(name, "s1", 0, 1, 2, 3, 4, "", self.now)
+        self.all(lambda store: store.log_recovery(recovery))
+
+    @rule()
+    def do_something(self) -> None:
+        self.audited[max(self.audited, default=0) + 1] = self.now
+        self.all(lambda store: store.log_audit(r.AuditEntry(self.now, "ann", "removed", "subscription s1")))
+
+    @rule(shared=st.booleans())
+    def create_and_remove(self, shared: bool) -> None:
+        """Where the endpoint is shared it stays: another subscription is behind it."""
+        name = self.name("sub")
+        number = len(self.shared) if shared else self.serial
+        endpoint = r.Endpoint(
+            f"ep_{name}", f"token_{name}", "source", "active", b"{}", (r.StoredKey(1, b"sealed"),),
+            shared_key="app" if shared else None,
+        )  # fmt: skip
+        pairs = [(endpoint, r.Subscription(name, endpoint.id, "source", f"k{number}", "c", b"{}"))]
+        if shared and not self.shared:
+            stays = self.name("sub")
+            pairs.append((endpoint, r.Subscription(stays, endpoint.id, "source", "stays", "c", b"{}")))
+            self.shared.append(endpoint.token)
+        self.all(methodcaller("create_subscriptions", pairs))
+        self.all(lambda store: store.remove_subscription(name, at=self.now))
+        self.removed["subscriptions", name] = self.now
+        if not shared:
+            self.removed["endpoints", endpoint.id] = self.now
+
+    @invariant()
+    def what_was_removed_is_known_for_a_while(self) -> None:
+        removed = {name for table, name in getattr(self, "removed", {}) if table == "endpoints"}
+        if not removed:
+            return
+        tokens = [f"token_{name.removeprefix('ep_')}" for name in removed]
+        found: dict[str, r.Endpoint] = self.all(methodcaller("endpoints_at", tokens))
+        assert {one.id: (one.state, len(one.keys)) for one in found.values()} == dict.fromkeys(
+            removed, ("removed", 1)
+        )
+        assert {one.token for one in self.all(methodcaller("endpoints"))} == set(self.shared)
+
+    @rule()
+    def what_else_is_kept_is_as_noted(self) -> None:
+        kept = self.all(lambda store: store.recoveries("s1"))
+        assert [one.id for one in kept] == sorted(self.recovered, reverse=True)[:100]
+        done: list[r.AuditEntry] = self.all(lambda store: store.audit(limit=100))
+        assert [one.at for one in done] == [at for _, at in sorted(self.audited.items(), reverse=True)]
+
     # --- what the contract says, of what is no longer there
 
     def good(self, claim: r.Claim) -> bool:
@@ -217,14 +285,21 @@ class PrunedStores(Stores):
         if run.open:
             assert text is not None
 
-    @rule(outcome=st.none() | st.sampled_from(["accepted", "duplicate", "rejected"]), limit=st.integers(1, 9))
-    def look_at_deliveries(self, outcome: str | None, limit: int) -> None:
+    @rule(
+        outcome=st.none() | st.sampled_from(["accepted", "duplicate", "rejected"]),
+        endpoint=st.sampled_from([None, *ENDPOINTS]),
+        limit=st.integers(1, 9),
+    )
+    def look_at_deliveries(self, outcome: str | None, endpoint: str | None, limit: int) -> None:
         wanted = [
             name for name in sorted(self.deliveries, reverse=True)
             if outcome in (None, self.deliveries[name][1])
+            and endpoint in (None, self.deliveries[name][0].endpoint_id)
         ][:limit]  # fmt: skip
-        rows = self.all(lambda store: store.deliveries(limit=limit, outcome=outcome))
-        assert [row.id for row in rows] == wanted
+        rows = self.all(lambda store: store.deliveries(limit=limit, outcome=outcome, endpoint=endpoint))
+        assert [(row.id, row.key_serial) for row in rows] == [
+            (name, self.deliveries[name][0].key_serial) for name in wanted
+        ]
         for name in wanted:
             body = None if name in self.bodiless else self.deliveries[name][0].body
             assert self.all(lambda store, name=name: store.delivery(name))[1] == body
@@ -300,6 +375,15 @@ async def test_a_run_that_starts_between_a_look_and_the_removal_keeps_what_it_ne
         loaded = await store.load("run_again")
         assert loaded is not None
         assert loaded.text == b"{}"
+
+
+@pytest.mark.anyio
+async def test_a_delivery_without_its_body_still_says_which_key_verified_it(store: Store) -> None:
+    async with store:
+        await store.accept(msgspec.structs.replace(delivery(1), key_serial=3))
+        assert await prune(store, "bodies", before=1) == 1
+        (row,) = await store.deliveries(limit=9)
+        assert row.key_serial == 3
 
 
 @pytest.mark.anyio

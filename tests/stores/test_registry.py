@@ -21,7 +21,12 @@ from trigflow.stores.sqlite import SqliteStore
 
 OWNERS = ("a", "b")
 owners = st.sampled_from(OWNERS)
-IDENTITIES = [("source", key, connection) for key in ("k1", "k2") for connection in ("c1", "c2")]
+SOURCES = ("source", "other")
+IDENTITIES = [
+    *(("source", key, connection) for key in ("k1", "k2") for connection in ("c1", "c2")),
+    ("other", "k1", "c1"),
+]
+NOBODY = ("nobody", "k1", "c1")
 identities = st.sampled_from(IDENTITIES)
 small_json = st.sampled_from([b"{}", b'{"id":7}'])
 
@@ -47,6 +52,7 @@ class Registries(RuleBasedStateMachine):
         self.claims: dict[str, tuple[str, int]] = {}
         self.wanted: dict[str, tuple[int, list[r.Want]]] = {}
         self.attempts: list[r.RegistrationAttempt] = []
+        self.subscribers: dict[tuple[str, str], r.Subscriber] = {}
 
     def teardown(self) -> None:
         if hasattr(self, "stores"):
@@ -68,36 +74,64 @@ class Registries(RuleBasedStateMachine):
     def time_goes_by(self, by: int) -> None:
         self.now += by
 
-    @rule(
-        identity=identities, generated=st.booleans(), data=st.data(), source_has_one_url=st.booleans(),
-    )  # fmt: skip
-    def create(
-        self, identity: tuple[str, str, str], generated: bool, data: st.DataObject, source_has_one_url: bool
-    ) -> None:
+    def live(self, identity: tuple[str, str, str]) -> r.Subscription | None:
+        there = (one for one in self.subscriptions.values() if one.state != "removed")
+        return next((one for one in there if one.identity == identity), None)
+
+    def pair(
+        self, identity: tuple[str, str, str], keys: int, shared_key: str | None, behind: str | None
+    ) -> tuple[r.Endpoint, r.Subscription]:
         self.serial += 1
-        known = [name for name, endpoint in self.endpoints.items() if endpoint.state != "removed"]
-        shares = data.draw(st.sampled_from(known)) if known and source_has_one_url else None
-        name = shares or f"ep_{self.serial:04d}"
-        keys = (r.StoredKey(1, b"sealed", None),) if generated else ()
-        endpoint = self.endpoints.get(name) or r.Endpoint(
-            name, f"token{name}", "source", "pending", b"{}", keys
-        )
+        name = behind or f"ep_{self.serial:04d}"
+        endpoint = r.Endpoint(
+            name, f"token{name}", identity[0], "pending", b"{}",
+            tuple(r.StoredKey(n, b"sealed", None, self.now, None, b"{}") for n in range(keys, 0, -1)),
+            shared_key=shared_key,
+        )  # fmt: skip
         subscription = r.Subscription(
-            f"sub_{self.serial:04d}", name, *identity, b"{}", created_at=self.now, updated_at=self.now
-        )
-        same = [s for s in self.subscriptions.values() if s.identity == identity and s.state != "removed"]
-        expected = same[0] if same else subscription
-        assert self.all(lambda store: store.create_subscription(endpoint, subscription)) == expected
-        if not same:
-            self.subscriptions[subscription.id] = subscription
-            self.endpoints.setdefault(name, endpoint)
+            f"sub_{self.serial:04d}", name, *identity, b"{}", created_at=self.now, updated_at=self.now,
+            next_at=self.now, metadata=b'"first"', last_at=3, seen=2, usual_gap=1, asked="renew",
+        )  # fmt: skip
+        return endpoint, subscription
+
+    def note_pair(self, endpoint: r.Endpoint, subscription: r.Subscription) -> None:
+        if self.live(subscription.identity) is not None:
+            return
+        live = [one for one in self.endpoints.values() if one.state != "removed"]
+        same = [
+            one for one in live
+            if endpoint.shared_key is not None
+            and (one.source, one.shared_key) == (endpoint.source, endpoint.shared_key)
+        ]  # fmt: skip
+        behind = same[0] if same else self.endpoints.get(endpoint.id, endpoint)
+        self.endpoints[behind.id] = behind
+        self.subscriptions[subscription.id] = attrs.evolve(subscription, endpoint_id=behind.id)
+
+    @rule(
+        wanted=st.lists(
+            st.tuples(identities, st.integers(0, 2), st.sampled_from([None, None, "app"])), max_size=3
+        ),
+        data=st.data(),
+    )
+    def create(self, wanted: list[tuple[tuple[str, str, str], int, str | None]], data: st.DataObject) -> None:
+        known = [
+            name for name, one in self.endpoints.items()
+            if one.state != "removed" and one.shared_key is None
+        ]  # fmt: skip
+        pairs: list[tuple[r.Endpoint, r.Subscription]] = []
+        for identity, keys, shared_key in wanted:
+            behind = data.draw(st.sampled_from([None, *known])) if shared_key is None else None
+            pairs.append(self.pair(identity, keys, shared_key, behind))
+        self.all(methodcaller("create_subscriptions", pairs))
+        for pair in pairs:
+            self.note_pair(*pair)
 
     @precondition(lambda self: self.subscriptions)
     @rule(
         data=st.data(),
         sealed=st.none() | st.binary(min_size=1, max_size=3),
         registered=st.lists(st.sampled_from(["issues", "push"]), unique=True),
-        state=st.sampled_from(["pending", "active", "failing", "disabled"]),
+        state=st.sampled_from(["pending", "active", "failing", "disabled", "silent"]),
         facts=st.fixed_dictionaries(
             {
                 "data": st.none() | small_json,
@@ -108,8 +142,12 @@ class Registries(RuleBasedStateMachine):
                 "next_at": st.integers(0, 9),
                 "params": small_json,
                 "coverage": st.sampled_from(["events", "all", "unknown"]),
+                "leased_at": st.none() | st.integers(0, 9),
+                "asked": st.sampled_from(["", "rotate"]),
             }
         ),
+        rotates=st.booleans(),
+        old_webhook=st.none() | small_json,
     )
     def save(
         self,
@@ -118,22 +156,122 @@ class Registries(RuleBasedStateMachine):
         registered: list[str],
         state: Any,
         facts: dict[str, Any],
+        rotates: bool,
+        old_webhook: bytes | None,
     ) -> None:
         kept = self.some(data)
         if kept.state == "removed":
             return
         new = attrs.evolve(
-            kept, registered=tuple(registered), state=state, updated_at=self.now, metadata=b'"stale"', **facts
+            kept, registered=tuple(registered), state=state, updated_at=self.now, metadata=b'"stale"',
+            last_at=1, seen=99, usual_gap=99, **facts,
+        )  # fmt: skip
+        # What the handler remembers, and what came, belongs to the intake; an older copy must not undo it.
+        self.subscriptions[new.id] = attrs.evolve(
+            new, metadata=kept.metadata, last_at=kept.last_at, seen=kept.seen, usual_gap=kept.usual_gap
         )
-        self.all(lambda store: store.save_subscription(new, sealed_key=sealed))
-        # What the handler remembers belongs to the intake; an older copy must not undo it.
-        self.subscriptions[new.id] = attrs.evolve(new, metadata=kept.metadata)
         endpoint = self.endpoints[new.endpoint_id]
-        if sealed is not None:
-            endpoint = attrs.evolve(endpoint, keys=(r.StoredKey(1, sealed, None),))
-        if state == "active":
+        if state == "active" and endpoint.state == "pending":
             endpoint = attrs.evolve(endpoint, state="active")
         self.endpoints[endpoint.id] = endpoint
+        if rotates and sealed is not None:
+            self.all(lambda store: store.save_rotated(new, sealed, old_webhook=old_webhook, at=self.now + 1))
+            newest, *others = endpoint.keys or (None,)
+            if newest is not None and old_webhook is not None:
+                newest = attrs.evolve(newest, data=old_webhook)
+            kept_keys = () if newest is None else (newest, *others)
+            self.endpoints[endpoint.id] = attrs.evolve(endpoint, keys=kept_keys)
+            self.note_key(endpoint.id, sealed, self.now + 1)
+            return
+        self.all(lambda store: store.save_subscription(new, sealed_key=sealed))
+        if sealed is not None:
+            self.note_key(endpoint.id, sealed, self.now)
+            self.endpoints[endpoint.id] = attrs.evolve(endpoint, keys=self.endpoints[endpoint.id].keys[:1])
+
+    def note_key(self, endpoint_id: str, sealed: bytes, at: int) -> int:
+        """Put a key before the others; its serial is the next one."""
+        endpoint = self.endpoints[endpoint_id]
+        serial = endpoint.keys[0].serial + 1 if endpoint.keys else 1
+        key = r.StoredKey(serial, sealed, None, at)
+        self.endpoints[endpoint_id] = attrs.evolve(endpoint, keys=(key, *endpoint.keys))
+        return serial
+
+    @precondition(lambda self: self.endpoints)
+    @rule(data=st.data(), sealed=st.binary(min_size=1, max_size=3))
+    def add_key(self, data: st.DataObject, sealed: bytes) -> None:
+        name = data.draw(st.sampled_from(sorted(self.endpoints)))
+        serial = self.note_key(name, sealed, self.now)
+        assert self.all(lambda store: store.add_key(name, sealed, at=self.now)) == serial
+
+    @precondition(lambda self: self.endpoints)
+    @rule(data=st.data(), serials=st.sets(st.integers(1, 4)))
+    def retire_keys(self, data: st.DataObject, serials: set[int]) -> None:
+        name = data.draw(st.sampled_from(sorted(self.endpoints)))
+        self.all(methodcaller("retire_keys", name, serials))
+        keys = tuple(key for key in self.endpoints[name].keys if key.serial not in serials)
+        self.endpoints[name] = attrs.evolve(self.endpoints[name], keys=keys)
+
+    @precondition(lambda self: self.endpoints)
+    @rule(data=st.data(), serial=st.integers(1, 4), webhook=st.none() | small_json)
+    def keep_webhook(self, data: st.DataObject, serial: int, webhook: bytes | None) -> None:
+        name = data.draw(st.sampled_from(sorted(self.endpoints)))
+        self.all(methodcaller("keep_webhook", name, serial, webhook))
+        keys = tuple(
+            attrs.evolve(key, data=webhook) if key.serial == serial else key
+            for key in self.endpoints[name].keys
+        )
+        self.endpoints[name] = attrs.evolve(self.endpoints[name], keys=keys)
+
+    # --- when they are looked at
+
+    @rule(looked_at=st.sets(st.sampled_from([*IDENTITIES, NOBODY])))
+    def look_soon(self, looked_at: set[tuple[str, str, str]]) -> None:
+        self.all(methodcaller("look_soon", looked_at))
+        for identity in looked_at:
+            self.note_look_soon(identity)
+
+    def note_look_soon(self, identity: tuple[str, str, str]) -> None:
+        kept = self.live(identity)
+        if kept is not None:
+            self.subscriptions[kept.id] = attrs.evolve(kept, next_at=min(kept.next_at, 0) - 1)
+
+    @precondition(lambda self: self.subscriptions)
+    @rule(data=st.data(), what=st.sampled_from(["rotate", "renew", "recover"]))
+    def ask(self, data: st.DataObject, what: str) -> None:
+        kept = self.some(data)
+        self.all(lambda store: store.ask(kept.id, what))
+        if kept.state != "removed":
+            self.subscriptions[kept.id] = attrs.evolve(kept, asked=what, next_at=min(kept.next_at, 0) - 1)
+
+    @precondition(lambda self: self.subscriptions)
+    @rule(data=st.data(), at=st.integers(0, 9), stale=st.booleans())
+    def look_again(self, data: st.DataObject, at: int, stale: bool) -> None:
+        kept = self.some(data)
+        was = kept.next_at + stale
+        self.all(lambda store: store.look_again(kept.id, at=at, was=was))
+        if not stale:
+            self.subscriptions[kept.id] = attrs.evolve(kept, next_at=at)
+
+    @rule(data=st.data(), before=st.integers(-1, 12), limit=st.integers(1, 4))
+    def look_at_what_is_due(self, data: st.DataObject, before: int, limit: int) -> None:
+        now = data.draw(st.sampled_from([before, self.now]))
+        live = [one for one in self.subscriptions.values() if one.state != "removed"]
+        due = sorted((one.next_at, one.id) for one in live if one.next_at <= now)[:limit]
+        found: list[r.Endpoint] = self.all(lambda store: store.due(now=now, limit=limit))
+        assert found == [self.alone(id_) for _, id_ in due]
+        assert self.all(methodcaller("next_look")) == min((one.next_at for one in live), default=None)
+
+    @rule(data=st.data(), limit=st.integers(1, 4))
+    def turn_pages(self, data: st.DataObject, limit: int) -> None:
+        after = data.draw(st.sampled_from(["", *sorted(self.subscriptions)]))
+        live = sorted(name for name, one in self.subscriptions.items() if one.state != "removed")
+        expected = [self.alone(name) for name in live if name > after][:limit]
+        assert self.all(lambda store: store.page(after=after, limit=limit)) == expected
+        assert self.all(methodcaller("sources")) == sorted({one.source for one in self.endpoints.values()})
+
+    def alone(self, name: str) -> r.Endpoint:
+        one = self.subscriptions[name]
+        return attrs.evolve(self.endpoints[one.endpoint_id], subscriptions=(one,))
 
     @precondition(lambda self: self.subscriptions)
     @rule(
@@ -142,6 +280,7 @@ class Registries(RuleBasedStateMachine):
         activates=st.booleans(),
         signal=st.sampled_from([("", None), ("missed", None), ("expired", "expired"), ("gone", "failing")]),
         gone=st.booleans(),
+        asked=st.sampled_from(["", "", "renew"]),
     )
     def deliver(
         self,
@@ -150,24 +289,31 @@ class Registries(RuleBasedStateMachine):
         activates: bool,
         signal: tuple[str, r.SubscriptionState | None],
         gone: bool,
+        asked: str,
     ) -> None:
         kept = self.some(data)
         cause, state = signal
-        update = r.Update(kept.id, ("scope",), metadata, activates, state, cause, gone)
+        update = r.Update(kept.id, ("scope",), metadata, activates, state, cause, gone, asked)
         self.serial += 1
         delivery = r.NewDelivery(
             f"dlv_{self.serial:04d}", kept.endpoint_id, kept.id, self.now, "accepted", "", 200, "POST", b"[]",
             b"", updates=(update,),
         )  # fmt: skip
         self.all(lambda store: store.accept(delivery))
-        assert self.all(lambda store: store.delivery(delivery.id))[0].source == "source"
+        assert (
+            self.all(lambda store: store.delivery(delivery.id))[0].source
+            == self.endpoints[kept.endpoint_id].source
+        )
         if metadata is not None:
             kept = attrs.evolve(kept, metadata=metadata)
         if activates and kept.state == "pending":
             kept = attrs.evolve(kept, state="active", coverage="unknown", cause="")
         if cause and kept.state != "removed":
             left = None if gone else kept.data
-            kept = attrs.evolve(kept, state=state or kept.state, cause=cause, data=left, next_at=0)
+            kept = attrs.evolve(
+                kept, state=state or kept.state, cause=cause, data=left, next_at=min(kept.next_at, 0) - 1,
+                asked=asked or kept.asked,
+            )  # fmt: skip
         self.subscriptions[kept.id] = kept
         endpoint = self.endpoints[kept.endpoint_id]
         if activates and endpoint.state == "pending":
@@ -177,10 +323,10 @@ class Registries(RuleBasedStateMachine):
     @rule(data=st.data(), until=st.integers(0, 10**12))
     def set_lease(self, data: st.DataObject, until: int) -> None:
         endpoint = self.some(data).endpoint_id
-        self.all(lambda store: store.set_lease(endpoint, until=until))
+        self.all(lambda store: store.set_lease(endpoint, at=self.now, until=until))
         for kept in list(self.subscriptions.values()):
             if kept.endpoint_id == endpoint:
-                self.subscriptions[kept.id] = attrs.evolve(kept, lease_until=until)
+                self.subscriptions[kept.id] = attrs.evolve(kept, leased_at=self.now, lease_until=until)
 
     @rule(data=st.data(), sealed=st.binary(min_size=1, max_size=3))
     def capture_key(self, data: st.DataObject, sealed: bytes) -> None:
@@ -189,17 +335,21 @@ class Registries(RuleBasedStateMachine):
         possible = endpoint is not None and endpoint.state == "pending" and not endpoint.keys
         assert self.all(lambda store: store.capture_key(name, sealed, at=self.now)) == possible
         if endpoint is not None and possible:
-            self.endpoints[name] = attrs.evolve(endpoint, keys=(r.StoredKey(1, sealed, None),))
+            self.note_key(name, sealed, self.now)
 
     @precondition(lambda self: self.subscriptions)
     @rule(data=st.data())
     def remove(self, data: st.DataObject) -> None:
         gone = self.some(data)
         self.all(lambda store: store.remove_subscription(gone.id, at=self.now))
+        if gone.state == "removed":
+            return
         self.subscriptions[gone.id] = attrs.evolve(gone, state="removed", updated_at=self.now)
         others = [s for s in self.subscriptions.values() if s.endpoint_id == gone.endpoint_id]
         if all(s.state == "removed" for s in others):
-            self.endpoints[gone.endpoint_id] = attrs.evolve(self.endpoints[gone.endpoint_id], state="removed")
+            self.endpoints[gone.endpoint_id] = attrs.evolve(
+                self.endpoints[gone.endpoint_id], state="removed", removed_at=self.now
+            )
 
     @rule(data=st.data(), owner=owners, lasts=st.integers(0, 10))
     def claim(self, data: st.DataObject, owner: str, lasts: int) -> None:
@@ -222,23 +372,46 @@ class Registries(RuleBasedStateMachine):
         if self.claims.get(name, ("", 0))[0] == owner:
             del self.claims[name]
 
-    @rule(owner=owners, found=st.dictionaries(identities, st.sampled_from([("push",), ("issues", "push")])))
-    def want(self, owner: str, found: dict[tuple[str, str, str], tuple[str, ...]]) -> None:
-        wants = [r.Want(*identity, b"{}", events) for identity, events in found.items()]
+    @rule(
+        owner=owners,
+        found=st.dictionaries(
+            identities,
+            st.tuples(
+                small_json, st.sampled_from([("push",), ("issues", "push")]), st.sampled_from([None, 5, 7])
+            ),
+        ),
+    )
+    def want(
+        self, owner: str, found: dict[tuple[str, str, str], tuple[bytes, tuple[str, ...], int | None]]
+    ) -> None:
+        wants = [r.Want(*identity, *rest) for identity, rest in found.items()]
         self.all(lambda store: store.put_wants(owner, wants, at=self.now))
         self.wanted[owner] = (self.now, wants)
 
     @rule(patience=st.integers(0, 20))
     def look_at_wants(self, patience: int) -> None:
         since = self.now - patience
-        expected = sorted(
-            (want.identity, at, owner, want.events)
+        fresh = sorted(
+            (want.identity, at, owner, want)
             for owner, (at, wants) in self.wanted.items()
             for want in wants
             if at >= since
         )
-        found: list[r.Want] = self.all(lambda store: store.wants(since=since))
-        assert [(want.identity, want.events) for want in found] == [(one[0], one[3]) for one in expected]
+        assert self.all(lambda store: store.wants(since=since)) == [want for *_, want in fresh]
+        together: dict[tuple[str, str, str], r.Want] = self.all(
+            lambda store: store.wanted([*IDENTITIES, NOBODY], since=since)
+        )
+        for identity in (*IDENTITIES, NOBODY):
+            wants = [want for *_, want in reversed(fresh) if want.identity == identity]
+            behind = [one for _, one in sorted(self.subscribers.items()) if one.identity == identity]
+            if not wants and not behind:
+                assert identity not in together
+                continue
+            events = {event for one in (*wants, *behind) for event in one.events}
+            times = [want.expect_every for want in wants if want.expect_every is not None]
+            assert together[identity] == r.Want(
+                *identity, (*wants, *behind)[0].params, tuple(sorted(events)), min(times, default=None)
+            )
 
     @rule(data=st.data(), outcome=st.sampled_from(["done", "refused", "failed"]))
     def log_registration(self, data: st.DataObject, outcome: Any) -> None:
@@ -272,12 +445,13 @@ class Registries(RuleBasedStateMachine):
 
     def what_is_asked_for_singly_is_as_noted(self, expected: list[r.Endpoint]) -> None:
         tokens = {endpoint.token for endpoint in self.endpoints.values()}
+        behind = {endpoint.id: first_of(endpoint.subscriptions) for endpoint in expected}
         assert self.all(methodcaller("endpoints_at", {*tokens, "nowhere"})) == {
-            endpoint.token: attrs.evolve(endpoint, subscriptions=first_of(endpoint.subscriptions))
-            for endpoint in expected
+            endpoint.token: attrs.evolve(endpoint, subscriptions=behind.get(name, ()))
+            for name, endpoint in self.endpoints.items()
         }
         there = [(endpoint, one) for endpoint in expected for one in endpoint.subscriptions]
-        assert self.all(methodcaller("endpoints_for", {*IDENTITIES, ("other", "k1", "c1")})) == {
+        assert self.all(methodcaller("endpoints_for", {*IDENTITIES, NOBODY})) == {
             one.identity: attrs.evolve(endpoint, subscriptions=(one,)) for endpoint, one in there
         }
         addresses = {

@@ -68,7 +68,7 @@ async def test_run_job_wants_a_job() -> None:
 
 
 async def test_deliver_goes_the_whole_way_signed_by_the_source() -> None:
-    async with App([job], store="memory:", registration="manual") as app:
+    async with App([job], store="memory:", register="off") as app:
         done = await deliver(app, github.issues, example="opened", id="guid-1")
         assert (done.status, done.outcome, [run.state for run in done.runs]) == (
             200,
@@ -80,7 +80,7 @@ async def test_deliver_goes_the_whole_way_signed_by_the_source() -> None:
 
 
 async def test_deliver_says_why_a_job_did_not_run() -> None:
-    async with App([job], store="memory:", registration="manual") as app:
+    async with App([job], store="memory:", register="off") as app:
         done = await deliver(app, github.issues, example="edited")
         assert (done.outcome, done.runs) == ("accepted", ())
         assert "opened" in done.missed["job"]
@@ -89,7 +89,7 @@ async def test_deliver_says_why_a_job_did_not_run() -> None:
 
 
 async def test_deliver_names_what_is_not_there() -> None:
-    async with App([job], store="memory:", registration="manual") as app:
+    async with App([job], store="memory:", register="off") as app:
         with pytest.raises(SetupError, match="opened"):
             await deliver(app, github.issues, example="nowhere")
     async with App(store="memory:") as empty:

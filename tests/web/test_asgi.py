@@ -20,7 +20,7 @@ def make(**settings: Any) -> App:
     async def job(payload: Issues) -> int:
         return payload.issue.number
 
-    return App([job], store="memory:", registration="manual", **settings)
+    return App([job], store="memory:", register="off", **settings)
 
 
 @pytest.fixture

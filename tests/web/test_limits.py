@@ -24,7 +24,7 @@ async def opened(**settings: Any) -> AsyncGenerator[tuple[App, str]]:
     @trigger(github.issues(repo="acme/web"), id="job")
     async def job(payload: dict[str, object]) -> None: ...
 
-    app = App([job], store="memory:", registration="manual", **settings)
+    app = App([job], store="memory:", register="off", **settings)
     async with app:
         (endpoint,) = await app.opened.store.endpoints()
         yield app, f"{app.opened.mark}{endpoint.token}"

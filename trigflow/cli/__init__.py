@@ -4,8 +4,9 @@ Commands import what they need when they run: `trigflow --help` loads no server,
 no HTTP client and no app.
 
 exit codes    0 ok                          1 something failed
-              2 wrong usage or set-up       3 `plan --exit-code`: something would be done
-              130 interrupted
+              2 wrong usage or set-up       130 interrupted
+of `plan`     0 nothing to do               1 anything failed, wrong usage and set-up, too
+              2 something would be done
 """
 
 from __future__ import annotations
@@ -17,11 +18,27 @@ from collections.abc import Sequence
 from cyclopts import App, CycloptsError
 
 from trigflow import __version__
-from trigflow.cli import db, deliveries, demo, project, registrations, runs, sending, serving
+from trigflow.cli import (
+    connecting,
+    db,
+    deliveries,
+    demo,
+    doctor,
+    keys,
+    orphans,
+    project,
+    recovering,
+    registrations,
+    runs,
+    sending,
+    serving,
+    subscriptions,
+)
 from trigflow.cli.screen import warn
 from trigflow.core.errors import SetupError, StoreUnusable, TrigflowError
 
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
+WITHOUT_WRONG = ("plan",)  # commands whose 2 means something else: their mistakes are all 1
 
 commands = App(
     name="trigflow",
@@ -41,9 +58,16 @@ for command in (
     serving.work,
     project.check,
     project.jobs,
+    connecting.connect,
+    connecting.commands,
+    keys.commands,
     registrations.endpoints,
     registrations.plan,
     registrations.apply,
+    subscriptions.commands,
+    orphans.orphans,
+    recovering.recover,
+    doctor.doctor,
     deliveries.commands,
     runs.commands,
     deliveries.replay,
@@ -57,27 +81,29 @@ for command in (
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code; mistakes are one line on standard error."""
+    told = sys.argv[1:] if arguments is None else arguments
+    wrong = FAILED if told[:1] and told[0] in WITHOUT_WRONG else WRONG
     try:
-        code = commands(sys.argv[1:] if arguments is None else arguments)
+        code = commands(told)
         sys.stdout.flush()
     except CycloptsError as error:
         warn(f"{error} (see `trigflow --help`)")
-        return WRONG
+        return wrong
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:  # `trigflow runs list | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILED
     except TrigflowError as error:
-        return _refused(error)
+        return _refused(error, wrong)
     except ExceptionGroup as group:
-        return _refused(_only(group))
+        return _refused(_only(group), wrong)
     return code if isinstance(code, int) else 0
 
 
-def _refused(error: TrigflowError) -> int:
+def _refused(error: TrigflowError, wrong: int) -> int:
     warn(str(error))
-    return WRONG if isinstance(error, SetupError | StoreUnusable) else FAILED
+    return wrong if isinstance(error, SetupError | StoreUnusable) else FAILED
 
 
 def _only(group: ExceptionGroup[Exception]) -> TrigflowError:

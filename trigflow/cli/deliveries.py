@@ -10,7 +10,17 @@ import attrs
 from cyclopts import App, Parameter
 
 from trigflow.cli.opening import AsJson, Limit, PublicUrl, StorePath, TargetName, inspected, looked_into
-from trigflow.cli.screen import clock_time, moment, parsed, say, show_fields, show_json, show_table, styled
+from trigflow.cli.screen import (
+    clock_time,
+    moment,
+    parsed,
+    say,
+    show_fields,
+    show_json,
+    show_table,
+    styled,
+    subscriber_key,
+)
 from trigflow.core.errors import SetupError, TrigflowError
 from trigflow.runtime import views as v
 from trigflow.runtime.ports import Store
@@ -35,9 +45,11 @@ class Story:
         found: list[dict[str, Any]] = parsed(self.row.trace) or []
         return found
 
-    def missed(self, event_id: str) -> list[dict[str, Any]]:
-        """Return the jobs that listen to an event and did not want it."""
-        return [entry for entry in self.trace if entry.get("event") == event_id]
+    def missed(self, event: v.EventRow) -> list[dict[str, Any]]:
+        """Return the jobs that listen to an event and did not want it: with its first row, for all."""
+        if event.subscriber is not None:
+            return []
+        return [entry for entry in self.trace if entry.get("event") == event.event_id]
 
     @property
     def remarks(self) -> list[str]:
@@ -181,11 +193,12 @@ def _told(story: Story, contents: Contents | None) -> dict[str, object]:
                 "id": event.event_id,
                 "name": event.name,
                 "at": moment(event.at),
+                "subscriber": subscriber_key(event.subscriber),
                 "runs": [
                     {"id": run.id, "job": run.job, "state": run.state, "replay_of": run.replay_of}
                     for run in story.runs[event.id]
                 ],
-                "missed": [_missed(entry) for entry in story.missed(event.event_id)],
+                "missed": [_missed(entry) for entry in story.missed(event)],
                 **(
                     {"payload": contents.payloads[event.id]}
                     if contents and event.id in contents.payloads
@@ -201,7 +214,7 @@ def _told(story: Story, contents: Contents | None) -> dict[str, object]:
 
 
 def _missed(entry: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: entry.get(name) for name in ("job", "trigger", "why")}
+    return {name: entry.get(name) for name in ("job", "trigger", "why", "subscriber")}
 
 
 def _show(story: Story, contents: Contents | None) -> None:
@@ -233,12 +246,15 @@ def _show(story: Story, contents: Contents | None) -> None:
 
 
 def _show_event(story: Story, event: v.EventRow) -> None:
-    say("\nevent ", styled(event.name, "bold"), f"  {event.event_id}")
-    runs, missed = story.runs[event.id], story.missed(event.event_id)
+    key = subscriber_key(event.subscriber)
+    of = "" if key is None else f"  for {key}"
+    say("\nevent ", styled(event.name, "bold"), f"  {event.event_id}{of}")
+    runs, missed = story.runs[event.id], story.missed(event)
     for run in runs:
         again = f"  (replay of {run.replay_of})" if run.replay_of else ""
         say("  ran      ", run.job, "  ", styled(run.state), f"  {run.id}{again}")
     for entry in missed:
-        say("  did not  ", str(entry["job"]), "  ", styled(entry["why"], "yellow"))
+        of = f" for {entry['subscriber']}" if entry.get("subscriber") else ""
+        say("  did not  ", f"{entry['job']}{of}", "  ", styled(entry["why"], "yellow"))
     if not runs and not missed:
         say("  no job listens to it")

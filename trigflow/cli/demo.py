@@ -119,7 +119,7 @@ async def _served(store: str) -> AsyncGenerator[App, None]:
     with socket.socket() as listening:
         listening.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        app = App(jobs=[triage], store=store, url=url, registration="auto")
+        app = App(jobs=[triage], store=store, url=url, register="auto")
         server = _quiet(uvicorn.Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")))
         async with anyio.create_task_group() as group:
             group.start_soon(server.serve, [listening])
@@ -227,7 +227,7 @@ def why_of(story: Story) -> str:
         return story.row.cause
     if any(story.runs.values()):
         return "trigger and filter match"
-    missed = [str(entry["why"]) for event in story.events for entry in story.missed(event.event_id)]
+    missed = [str(entry["why"]) for event in story.events for entry in story.missed(event)]
     names = ", ".join(event.name for event in story.events)
     return "; ".join(missed) or story.row.cause or f"no job listens to {names}"
 

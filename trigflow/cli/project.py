@@ -16,9 +16,8 @@ from trigflow.cli.screen import say, show_fields, show_json, show_table, styled
 from trigflow.cli.targets import TargetError
 from trigflow.core.durations import shown_duration
 from trigflow.core.errors import SetupError
-from trigflow.core.jobs import Job
+from trigflow.core.jobs import Job, Listening
 from trigflow.core.settings import Resolved, resolve
-from trigflow.core.triggers import Trigger
 
 MASK = "***"
 GROUP = "trigflow.integrations"
@@ -75,7 +74,7 @@ def jobs(target: TargetName = None, *, as_json: AsJson = False) -> None:
             (
                 job["id"],
                 "\n".join(str(one["name"]) for one in job["triggers"]),
-                "\n".join(f"{one['source']} {one['key']}" for one in job["triggers"]),
+                "\n".join(f"{one['source']} {one['key'] or one['dynamic']}" for one in job["triggers"]),
                 "\n".join("yes" if one["filter"] or job["filter"] else "" for one in job["triggers"]),
                 "yes" if job["enabled"] else "no",
             )
@@ -101,7 +100,7 @@ def settings(
 
         print(Vault.new_key())
         return
-    found = _settings(_resolved(target, store, url))
+    found = _settings(resolved(target, store, url))
     if as_json:
         show_json(found)
         return
@@ -137,7 +136,7 @@ def version(*, as_json: AsJson = False) -> None:
     show_fields({**found, "integrations": names or "none"})
 
 
-def _resolved(target: str | None, store: str | None, url: str | None) -> Resolved:
+def resolved(target: str | None, store: str | None, url: str | None = None) -> Resolved:
     """Return an app's settings; those of the environment where no app is named and none is here."""
     try:
         return set_up(target, store, url).resolved()
@@ -178,15 +177,17 @@ def _job(job: Job) -> dict[str, Any]:
         "retries": options.retry.times,
         "timeout": None if options.timeout is None else options.timeout.total_seconds(),
         "version": options.version,
-        "triggers": [_trigger(listens.trigger) for listens in job.listens],
+        "triggers": [_trigger(listens) for listens in job.listens],
     }
 
 
-def _trigger(trigger: Trigger[object]) -> Mapping[str, Any]:
+def _trigger(listens: Listening) -> Mapping[str, Any]:
+    trigger = listens.trigger
     return {
         "name": trigger.name,
         "event": trigger.specification.name,
         "source": trigger.source.id,
-        "key": trigger.source.key_of(trigger.params),
+        "key": None if listens.dynamic else trigger.source.key_of(trigger.params),
+        "dynamic": listens.dynamic.id if listens.dynamic else None,
         "filter": trigger.filter,
     }

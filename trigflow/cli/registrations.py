@@ -10,13 +10,15 @@ from typing import Annotated, TypeAlias, cast
 from cyclopts import Parameter
 
 from trigflow.app import App
+from trigflow.cli import subscribed
 from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspected
 from trigflow.cli.screen import say, show_json, show_table, styled, warn
+from trigflow.core.errors import TrigflowError
 from trigflow.core.plan import GRACE, Action, Step
 from trigflow.runtime import records as r
-from trigflow.runtime.reconcile import Applied
+from trigflow.runtime.steps import Applied
 
-WOULD_CHANGE = 3  # exit code of `plan --exit-code`
+WOULD_CHANGE = 2  # exit code of `plan`
 SYMBOLS: dict[Action, tuple[str, str]] = {
     "create": ("+", "green"),
     "adopt": ("=", "green"),
@@ -24,7 +26,9 @@ SYMBOLS: dict[Action, tuple[str, str]] = {
     "recreate": ("-/+", "yellow"),
     "renew": ("~", "yellow"),
     "rotate": ("~", "yellow"),
+    "retire": ("~", "yellow"),
     "remove": ("-", "red"),
+    "sweep": ("-", "red"),
     "manual": ("!", "magenta"),
     "none": (" ", "dim"),
 }
@@ -34,6 +38,8 @@ Grace: TypeAlias = Annotated[
         help="How long the wants of a process that is gone count, such as 10m. 0s ignores other processes."
     ),
 ]
+
+Only: TypeAlias = Annotated[str | None, Parameter(help="Only the subscription of this key or id.")]
 
 
 async def endpoints(
@@ -50,7 +56,7 @@ async def endpoints(
     can be given to a provider by hand.
     """
     async with inspected(target, store, url) as app:
-        await app.opened.reconciler.keep_rows()
+        await app.opened.rows.keep_rows()
         told = [
             _endpoint(app, endpoint, subscription, show_secrets=show_secrets)
             for endpoint in await app.opened.store.endpoints()
@@ -80,29 +86,37 @@ async def plan(
     target: TargetName = None,
     *,
     offline: Annotated[bool, Parameter(negative="", help="Don't ask providers what they have.")] = False,
-    exit_code: Annotated[
-        bool, Parameter(negative="", help="Exit with 3 where something would be done.")
-    ] = False,
+    only: Only = None,
     grace: Grace = GRACE,
     store: StorePath = None,
     url: PublicUrl = None,
     as_json: AsJson = False,
 ) -> int:
-    """Show what would be done at providers; changes nothing."""
+    """Show what would be done at providers; changes nothing.
+
+    Exits with 0 where nothing has to be done, with 2 where something would be done or is
+    left to a person, and with 1 after any mistake, of usage and set-up, too.
+    """
     async with inspected(target, store, url, writes=False) as app:
-        steps = await app.plan(offline=offline, grace=grace)
-        if app.opened.base_url is None:
-            warn("the public URL is not known, so webhooks can't be made; pass --url or set TRIGFLOW_URL")
+        steps = await app.plan(offline=offline, grace=grace, only=only)
+        _check_only(only, steps)
+        problem = await app.opened.reconciler.unreachable()
+    if problem:
+        warn(problem)
     if as_json:
         show_json([told_step(step) for step in steps])
     else:
         show_plan(steps)
-    return WOULD_CHANGE if exit_code and any(step.changes for step in steps) else 0
+    return WOULD_CHANGE if any(step.changes for step in steps) else 0
 
 
 async def apply(
     target: TargetName = None,
     *,
+    allow_remove: Annotated[
+        bool, Parameter(negative="", help="Also remove what no job wants and sweep what nobody knows.")
+    ] = False,
+    only: Only = None,
     grace: Grace = GRACE,
     store: StorePath = None,
     url: PublicUrl = None,
@@ -110,15 +124,30 @@ async def apply(
 ) -> int:
     """Bring providers in line with what jobs want.
 
-    Exits with 1 where a step was refused, or is left to a person.
+    Exits with 1 where a step was refused, or is left to a person. Nothing is removed
+    unless that is allowed.
     """
     async with inspected(target, store, url) as app:
-        applied = await app.apply(grace=grace)
+        problem = await app.opened.reconciler.unreachable()
+        if problem:
+            raise TrigflowError(f"nothing was done: {problem}")
+        if only is not None:
+            await app.opened.rows.keep_rows()
+            await subscribed.called(app, only)
+        applied = await app.apply(grace=grace, only=only, may_remove=allow_remove)
     if as_json:
-        show_json([{**told_step(one.step), "error": one.error or None} for one in applied])
+        show_json([told_applied(one) for one in applied])
     else:
-        _show_applied(applied)
+        show_applied(applied)
+        left = sum(1 for one in applied if one.left_out)
+        if left:
+            say(f"{left} left as they are; `trigflow apply --allow-remove` removes them")
     return 1 if any(one.error for one in applied) else 0
+
+
+def _check_only(only: str | None, steps: Sequence[Step]) -> None:
+    if only is not None and not steps:
+        raise TrigflowError(f"no subscription, and no trigger, has the key or id {only!r}")
 
 
 def told_step(step: Step) -> dict[str, object]:
@@ -157,11 +186,27 @@ def _show_events(step: Step) -> None:
         say(styled("      orphaned  ", "dim"), styled(", ".join(step.orphaned), "red"))
 
 
-def _show_applied(applied: Sequence[Applied]) -> None:
+def told_applied(one: Applied) -> dict[str, object]:
+    """Describe a step and what came of it for programs."""
+    return {**told_step(one.step), "error": one.error or None, "left_out": one.left_out or None}
+
+
+def show_applied(applied: Sequence[Applied]) -> None:
+    """Print steps and what came of them; what failed alike is told with the first."""
+    told: Counter[str] = Counter()
     for one in applied:
         symbol, style = SYMBOLS[one.step.action]
-        came_of_it = styled(one.error, "red") if one.error else styled("done")
-        say(styled(f"{symbol:>3} ", style), styled(_name(one.step), "bold"), "  ", came_of_it)
+        told[one.error] += 1
+        if told[one.error] == 1 or not one.error:
+            came_of_it = styled(one.error, "red") if one.error else styled(one.left_out or "done")
+        else:
+            came_of_it = styled("the same", "red")
+        say(
+            styled(f"{symbol:>3} ", style),
+            styled(_name(one.step), "bold"),
+            f"  {one.step.action}  ",
+            came_of_it,
+        )
     if not applied:
         say("Nothing to do.")
 

@@ -7,7 +7,17 @@ from typing import Annotated
 from cyclopts import App, Parameter
 
 from trigflow.cli.opening import AsJson, Limit, StorePath, TargetName, inspected, looked_into
-from trigflow.cli.screen import clock_time, moment, parsed, say, show_fields, show_json, show_table, styled
+from trigflow.cli.screen import (
+    clock_time,
+    moment,
+    parsed,
+    say,
+    show_fields,
+    show_json,
+    show_table,
+    styled,
+    subscriber_key,
+)
 from trigflow.core.errors import TrigflowError
 from trigflow.runtime import views as v
 
@@ -99,6 +109,7 @@ def _listed(row: v.RunRow) -> dict[str, object]:
         "job": row.job,
         "state": row.state,
         "event": {"id": row.event_id, "name": row.event_name},
+        "subscriber": subscriber_key(row.subscriber),
         "delivery": row.delivery_id,
         "created_at": moment(row.created_at),
         "ended_at": moment(row.ended_at),
@@ -154,6 +165,7 @@ def _show(detail: v.RunDetail) -> None:
             "job": row.job,
             "state": row.state,
             "event": f"{row.event_name}  {row.event_id}",
+            "subscriber": subscriber_key(row.subscriber),
             "delivery": row.delivery_id,
             "replay of": row.replay_of,
             "started": clock_time(row.created_at),

@@ -23,6 +23,8 @@ STYLES: Mapping[str, str] = {
     "accepted": "green", "succeeded": "green", "active": "green", "done": "green",
     "duplicate": "yellow", "ignored": "yellow", "skipped": "yellow", "pending": "yellow", "waiting": "yellow",
     "rejected": "red", "failed": "red", "failing": "red", "cancelled": "magenta",
+    "paused": "magenta", "silent": "red", "expired": "red", "disabled": "red", "removed": "dim",
+    "refused": "red",
 }  # fmt: skip
 
 
@@ -120,6 +122,11 @@ def clock_time(milliseconds: int | None) -> str:
     if milliseconds is None:
         return ""
     return datetime.fromtimestamp(milliseconds / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def subscriber_key(text: bytes | None) -> str | None:
+    """Return the key of the subscriber whom an event is for; what else is kept of one is not shown."""
+    return None if text is None else str(parsed(text)["key"])
 
 
 def parsed(text: bytes | None) -> Any:

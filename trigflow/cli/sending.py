@@ -124,7 +124,7 @@ async def _signed(app: App, sample: Sample, delivery: str, key: str | None) -> t
         raise SetupError(
             f"no job of this app listens to {source.id}, so it has no endpoint for {sample.name}"
         )
-    await opened.reconciler.keep_rows()
+    await opened.rows.keep_rows()
     keys = [s.key for e in await opened.store.endpoints() for s in e.subscriptions if s.source == source.id]
     wanted = key or _only(_listening(app, sample) or keys)
     if wanted not in keys:
@@ -141,7 +141,7 @@ def _listening(app: App, sample: Sample) -> Sequence[str]:
         listens.trigger.source.key_of(listens.trigger.params)
         for job in app.jobs.values()
         for listens in job.listens
-        if listens.trigger.specification is sample.specification
+        if listens.trigger.specification is sample.specification and listens.dynamic is None
     ]
 
 

@@ -14,24 +14,31 @@ import copy
 import os
 import socket
 import sys
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
+from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeAlias
 
+import anyio
 from cyclopts import Parameter
 
 from trigflow.app import App
 from trigflow.cli import tunnels
 from trigflow.cli.environment import environment
+from trigflow.cli.following import EVERY, Follower, checked_every, unreachable_url
 from trigflow.cli.opening import PublicUrl, StorePath, TargetName, set_up
 from trigflow.cli.screen import safe, say, styled, warn
 from trigflow.cli.targets import target_of
+from trigflow.core.durations import shown_duration
 from trigflow.core.errors import SetupError
+from trigflow.sources.external import is_webhook
 from trigflow.web.answers import Message, Receive, Scope, Send
 from trigflow.web.health import LIVENESS, READINESS
 
 LOOPBACK = "127.0.0.1"
+FOLLOW = "_TRIGFLOW_DEV_FOLLOW"  # seconds
 TARGET, STORE, URL = "_TRIGFLOW_DEV_TARGET", "_TRIGFLOW_DEV_STORE", "_TRIGFLOW_DEV_URL"
+TTL = "_TRIGFLOW_DEV_TTL"  # seconds
 SET_UP_ERROR = 2
 STOP_WITHIN = 25.0  # seconds; container platforms kill after 30
 OPEN_REQUESTS = 5  # seconds that requests in flight get to be answered after a stop signal
@@ -61,9 +68,17 @@ def serve(
     app = set_up(target, store, url)
     if not runs:
         app.override(executes=False)
-    with _bound(host, port) as bound:
+    settings = app.resolved().settings
+    if settings.url is None and settings.register != "off" and _wants_webhooks(app):
+        warn("no public URL, so no webhooks are registered: pass --url or set TRIGFLOW_URL")
+    with bound_at(host, port) as bound:
         _tell_address(host, port)
         return _serve(app, [bound], app, linger=linger, stop_within=stop_within)
+
+
+def _wants_webhooks(app: App) -> bool:
+    sources = [listens.trigger.source for job in app.jobs.values() for listens in job.listens]
+    return any(is_webhook(source) and source.registers_itself for source in sources)
 
 
 def work(
@@ -79,7 +94,7 @@ def work(
     app = set_up(target, store, url)
     app.override(executes=True)
     with ExitStack() as stack:
-        bound = [] if port is None else [stack.enter_context(_bound(host, port))]
+        bound = [] if port is None else [stack.enter_context(bound_at(host, port))]
         say("working    ", styled(app.resolved().settings.store, "bold"), "  (Ctrl+C ends it)")
         sys.stdout.flush()
         return _serve(OnlyHealth(app), bound, app, linger=0.0, stop_within=stop_within)
@@ -105,28 +120,57 @@ def dev(
     tunnel: Annotated[
         bool, Parameter(negative="", help="Get a public URL from cloudflared or ngrok.")
     ] = False,
+    follow: Annotated[
+        bool,
+        Parameter(
+            negative="",
+            help="Without a public URL: register webhooks under a host that resolves nowhere and read "
+            "providers' own logs of what they could not deliver. Whether a provider accepts such a host is "
+            "not confirmed.",
+        ),
+    ] = False,
+    every: Annotated[timedelta, Parameter(help="With --follow: how often logs are read.")] = EVERY,
+    follow_url: Annotated[
+        str | None, Parameter(help="With --follow: the URL to register, instead of one under .invalid.")
+    ] = None,
     reload: Annotated[bool, Parameter(help="Start again when a file changes.")] = True,
+    webhook_ttl: Annotated[
+        timedelta | None,
+        Parameter(help="After this time anybody may remove its webhooks: 3d unless set; 0s: never."),
+    ] = None,
     store: StorePath = None,
     url: PublicUrl = None,
 ) -> int:
     """Serve an app on this machine while it is being written.
 
     It starts again after every change and shows its endpoints. Webhooks are
-    registered by itself once the public URL is known.
+    registered by itself once the public URL is known, and removed at the end.
     """
     import uvicorn
     from uvicorn.supervisors import ChangeReload
 
+    from trigflow.cli.lent import lent, ttl_of
+
+    if follow and (tunnel or url is not None):
+        raise SetupError("--follow is for a machine without a public URL; leave out --tunnel and --url")
+    seconds = str(checked_every(every).total_seconds()) if follow else None
+    if follow:
+        url = follow_url or unreachable_url()
     app = set_up(target, store, url)
     with ExitStack() as stack:
-        bound = stack.enter_context(_bound(LOOPBACK, port))
+        bound = stack.enter_context(bound_at(LOOPBACK, port))
         _tell_address(LOOPBACK, port)
-        if tunnel:
+        if follow:
+            say("following  ", styled(f"every {shown_duration(every)}", "bold"), "  providers' logs are read")
+        elif tunnel:
             url = stack.enter_context(tunnels.opened(port))
             say("public URL ", styled(url, "bold"))
         elif app.resolved().settings.url is None:
             warn("no public URL, so no webhooks: pass --tunnel or --url, or try `trigflow deliver`")
-        stack.enter_context(environment({TARGET: target, STORE: store, URL: url}))
+        app.override(webhook_ttl=ttl_of(app, webhook_ttl))
+        ttl = str(app.resolved().settings.webhook_ttl.total_seconds())
+        stack.enter_context(environment({TARGET: target, STORE: store, URL: url, TTL: ttl, FOLLOW: seconds}))
+        stack.enter_context(lent(app))
         config = uvicorn.Config(
             "trigflow.cli.serving:reloaded", factory=True, host=LOOPBACK, port=port, reload=reload,
             reload_dirs=[str(_folder(target))], **_options(),
@@ -139,7 +183,7 @@ def dev(
     return 0 if server.started else SET_UP_ERROR
 
 
-def _bound(host: str, port: int) -> socket.socket:
+def bound_at(host: str, port: int) -> socket.socket:
     """Take a port without listening yet: until the app is open, senders are refused and try again."""
     try:
         ((family, kind, number, _, address), *_) = socket.getaddrinfo(
@@ -169,7 +213,13 @@ def _tell_address(host: str, port: int) -> None:
 def reloaded() -> Shown:
     """Load the app that `dev` was called for; called by uvicorn in a new process after every change."""
     try:
-        return Shown(set_up(os.environ.get(TARGET), os.environ.get(STORE), os.environ.get(URL)))
+        app = set_up(os.environ.get(TARGET), os.environ.get(STORE), os.environ.get(URL))
+        app.override(webhook_ttl=timedelta(seconds=float(os.environ.get(TTL, "0"))))
+        seconds = os.environ.get(FOLLOW)
+        if seconds is None:
+            return Shown(app)
+        app.override(register="off")  # nothing leads here: the follower registers, without a probe
+        return Shown(app, Follower(app, timedelta(seconds=float(seconds))))
     except SetupError as error:
         warn(str(error))
         sys.exit(SET_UP_ERROR)
@@ -189,22 +239,36 @@ class OnlyHealth:
 
 
 class Shown:
-    """An app whose endpoints are printed when it has started."""
+    """An app whose endpoints are printed when it has started, and followed from then on."""
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, app: App, follower: Follower | None = None) -> None:
+        self._app, self._follower = app, follower
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve as the app does."""
         if scope["type"] != "lifespan":
             return await self._app(scope, receive, send)
+        async with AsyncExitStack() as stack:
+            await self._live(stack, scope, receive, send)
+        return None
+
+    async def _live(self, stack: AsyncExitStack, scope: Scope, receive: Receive, send: Send) -> None:
+        async def hear() -> Message:
+            message = await receive()
+            if message["type"] == "lifespan.shutdown":
+                await stack.aclose()  # the follower ends before the app is closed
+            return message
 
         async def tell(message: Message) -> None:
             if message["type"] == "lifespan.startup.complete":
                 await self._show()
+                if self._follower is not None:
+                    group = await stack.enter_async_context(anyio.create_task_group())
+                    stack.callback(group.cancel_scope.cancel)
+                    group.start_soon(self._follower.follow)
             await send(message)
 
-        return await self._app(scope, receive, tell)
+        await self._app(scope, hear, tell)
 
     async def _show(self) -> None:
         opened = self._app.opened

@@ -9,7 +9,8 @@
     ├── PayloadError               a payload does not fit its annotation
     ├── RegistrationError          a provider's webhook could not be brought in line
     │   ├── RefusedForNow          ... yet: may be asked again at a known time
-    │   └── Unauthorized           ... with these credentials: a person is needed
+    │   ├── Unauthorized           ... with these credentials: a person is needed
+    │   └── LimitReached           ... for one more subscriber of a connection
     ├── ApiError                   a provider's API answered with an error
     │   ├── NotFound
     │   └── RateLimited
@@ -96,6 +97,18 @@ class RefusedForNow(RegistrationError):
 
 class Unauthorized(RegistrationError):
     """The credentials are missing, wrong, or may not do what was asked."""
+
+
+class LimitReached(RegistrationError):
+    """A connection has as many subscribers as it may."""
+
+    def __init__(self, connection: str, limit: int) -> None:
+        super().__init__(
+            f"connection {connection} has {limit} subscribers, as many as it may; unsubscribe some, "
+            "or raise subscribers_limit (0: any number)"
+        )
+        self.connection = connection
+        self.limit = limit
 
 
 class ApiError(TrigflowError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 import attrs
 
@@ -20,6 +20,19 @@ WHOLE: Final = Whole.WHOLE
 
 
 @attrs.frozen
+class Subscriber:
+    """Who subscribed at run time, and what was kept with that; see `dynamic`.
+
+    key: as given to `app.subscribe`. metadata: JSON-able, as it was when the event came.
+    dynamic: the id of the dynamic trigger.
+    """
+
+    key: str
+    metadata: Any = None
+    dynamic: str = ""
+
+
+@attrs.frozen
 class Event:
     """One occurrence at a provider.
 
@@ -31,6 +44,7 @@ class Event:
         is the whole body: it is then stored once, and decoded only as far as it is read.
     at: when it happened (aware), if the provider says.
     context: JSON-able facts beside the payload, such as a request id.
+    subscriber: whom it is for, if somebody subscribed at run time; a handler leaves it out.
     """
 
     name: str
@@ -38,6 +52,7 @@ class Event:
     payload: object = WHOLE
     at: datetime | None = None
     context: Mapping[str, object] = attrs.field(factory=dict[str, object])
+    subscriber: Subscriber | None = None
 
 
 @attrs.frozen

@@ -16,6 +16,7 @@ from typing import Any, Literal, NoReturn, TypeGuard, TypeVar, get_type_hints
 import attrs
 import msgspec
 
+from trigflow.core.dynamic import Dynamic
 from trigflow.core.errors import PayloadError, SetupError
 from trigflow.core.filters import Filter, Matcher, all_of, compile_filter
 from trigflow.core.marked import NOTHING, Marked
@@ -25,9 +26,10 @@ from trigflow.core.runs import Run
 from trigflow.core.triggers import Trigger
 
 F = TypeVar("F", bound=Callable[..., Any])
-Listens = Trigger[object] | Callable[[], Trigger[object]]
+Listens = Trigger[object] | Callable[[], Trigger[object]] | Dynamic[..., object]
 Hook = Callable[[Run], Awaitable[None] | None]
 MARK = "__trigflow__"
+LEAST_EXPECTED = timedelta(minutes=1)  # what came is written down twice a minute
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -43,6 +45,8 @@ class Options(msgspec.Struct, frozen=True):
     where: a predicate on the structured payload, asked at the start of the run.
     on_success, on_failure: called when the run has ended for good.
     enabled: a disabled job starts no runs; its webhooks stay.
+    expect_every: the time in which something must come for its webhooks; later they count
+        as silent, which is told. Without it that is learned from what came.
     version: free text, kept with each run.
     """
 
@@ -58,6 +62,7 @@ class Options(msgspec.Struct, frozen=True):
     on_failure: Hook | None = None
     enabled: bool = True
     version: str = ""
+    expect_every: timedelta | None = None
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -83,11 +88,15 @@ def trigger(
     on_failure: Hook | None = None,
     enabled: bool = True,
     version: str = "",
+    expect_every: timedelta | None = None,
 ) -> Callable[[F], F]:
     """Mark a function as a job that listens to these triggers; `Options` tells what each option means."""
+    if expect_every is not None and expect_every < LEAST_EXPECTED:
+        raise SetupError(f"expect_every is {expect_every}; give a minute or more")
     options = Options(
-        id, name, retry, timeout, priority, delay, filter, where, on_success, on_failure, enabled, version
-    )
+        id, name, retry, timeout, priority, delay, filter, where, on_success, on_failure, enabled, version,
+        expect_every,
+    )  # fmt: skip
 
     def mark(function: F) -> F:
         if not callable(function):
@@ -125,10 +134,14 @@ class Parameter(msgspec.Struct, frozen=True):
 
 
 class Listening(msgspec.Struct, frozen=True, eq=False):
-    """One trigger of a job with everything that decides a match compiled."""
+    """One trigger of a job with everything that decides a match compiled.
+
+    dynamic: if people subscribe to it at run time; the trigger has no params then.
+    """
 
     trigger: Trigger[object]
     matcher: Matcher
+    dynamic: Dynamic[..., object] | None = None
 
 
 @attrs.frozen(eq=False)
@@ -177,17 +190,19 @@ def build_job(function: Callable[..., Any], mark: Mark, *, given: Mapping[type, 
     Raises SetupError that names the function, the parameter and the remedy.
     """
     identity = mark.options.id or f"{function.__module__}:{_name(function)}"
-    triggers = tuple(_resolve(listens, identity) for listens in mark.triggers)
-    clients = {client for one in triggers if (client := getattr(one.source, "client", None)) is not None}
+    triggers = tuple((_resolve(listens, identity), listens) for listens in mark.triggers)
+    clients = {client for one, _ in triggers if (client := getattr(one.source, "client", None)) is not None}
     parameters = _parameters(function, identity, given, clients)
     own = compile_filter(mark.options.filter, where=f"job {identity}, filter")
-    listens = tuple(_compile(one, own, identity) for one in triggers)
+    listens = tuple(_compile(one, own, identity, written) for one, written in triggers)
     job = Job(identity, function, mark.options, listens, parameters)
     _check_examples(job)
     return job
 
 
 def _resolve(listens: Listens, job: str) -> Trigger[object]:
+    if isinstance(listens, Dynamic):
+        return listens.trigger
     found = listens if _is_trigger(listens) else _call(listens, job)
     if not _is_trigger(found):
         raise SetupError(
@@ -215,10 +230,11 @@ def _call(listens: object, job: str) -> object:
         ) from error
 
 
-def _compile(found: Trigger[object], own: Matcher, job: str) -> Listening:
+def _compile(found: Trigger[object], own: Matcher, job: str, written: Listens) -> Listening:
     place = f"job {job}, trigger {found.name}, filter"
     spec = compile_filter(found.specification.filter, where=place)
-    return Listening(found, all_of(spec, compile_filter(found.filter, where=place), own))
+    matcher = all_of(spec, compile_filter(found.filter, where=place), own)
+    return Listening(found, matcher, written if isinstance(written, Dynamic) else None)
 
 
 def _parameters(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import Any, Literal
@@ -14,10 +15,12 @@ from trigflow.core.durations import FOREVER, parse_duration, shown_duration
 from trigflow.core.errors import SettingsError
 
 Origin = Literal["keyword", "environment", "default"]
-Registration = Literal["auto", "manual"]
+Register = Literal["auto", "plan", "off"]
 PREFIX = "TRIGFLOW_"
 LARGEST_BODY = 26 * 1024 * 1024  # GitHub sends up to 25 MB (its docs on webhook payloads)
 MOST_BODIES = 256 * 1024 * 1024
+LEAST_CHECK = timedelta(seconds=10)
+LEAST_SECRET = 24  # bytes, as Standard Webhooks asks for
 LEAST_DEDUPE = timedelta(days=7)
 _KEPT = ("bodies", "runs", "deliveries", "noise", "registrations", "dedupe")
 
@@ -39,12 +42,27 @@ class Settings:
     secret_key: str | None = _setting(
         None, "key (or keys, separated by commas) that secrets are sealed with", secret=True
     )
-    registration: Registration = _setting(  # noqa: RUF009 - an attrs field
-        "auto", "auto: register webhooks once the URL is reachable; manual: only `trigflow apply`"
+    register: Register = _setting(  # noqa: RUF009 - an attrs field
+        "auto",
+        "auto: register webhooks once the URL is reachable; plan: only say what would be done; "
+        "off: only `trigflow apply` does it",
+    )
+    check_every: timedelta = _setting(  # noqa: RUF009 - an attrs field
+        timedelta(minutes=15), "how often a provider is asked what it has of a webhook, more or less a fifth"
+    )
+    webhook_ttl: timedelta = _setting(  # noqa: RUF009 - an attrs field
+        timedelta(0), "after this time anybody may remove webhooks made from now on; 0: never"
+    )
+    alert_url: str | None = _setting(None, "where alerts are posted to", secret=True)
+    alert_secret: str | None = _setting(
+        None, "whsec_ secret that alerts are signed with (Standard Webhooks)", secret=True
     )
     executes: bool = _setting(True, "execute runs in this process; false: another process must")
     concurrency: int = _setting(64, "runs executed at a time in a process")
     threads: int = _setting(16, "plain (not async) jobs and tasks executed at a time")
+    subscribers_limit: int = _setting(
+        1000, "subscribers at run time that a connection may have; 0: any number"
+    )
     body_limit: int = _setting(LARGEST_BODY, "largest body accepted, in bytes")
     body_timeout: int = _setting(30, "seconds that a body may take to come; 0: no limit")
     bodies_limit: int = _setting(MOST_BODIES, "bytes of bodies read or being answered at a time in a process")
@@ -61,12 +79,14 @@ class Settings:
 
     def __attrs_post_init__(self) -> None:
         _check_url(self.url)
-        if self.registration not in ("auto", "manual"):
-            raise SettingsError("registration", f"is {self.registration!r}; use auto or manual")
+        if self.register not in ("auto", "plan", "off"):
+            raise SettingsError("register", f"is {self.register!r}; use auto, plan or off")
+        if self.check_every < LEAST_CHECK:
+            raise SettingsError("check_every", f"is {shown_duration(self.check_every)}; use 10s or more")
         for name in ("concurrency", "threads", "body_limit", "requests_limit", "rate_burst"):
             if getattr(self, name) < 1:
                 raise SettingsError(name, f"is {getattr(self, name)}; use a number of at least 1")
-        for name in ("body_timeout", "rate_limit"):
+        for name in ("body_timeout", "rate_limit", "subscribers_limit"):
             if getattr(self, name) < 0:
                 raise SettingsError(name, f"is {getattr(self, name)}; use 0 for no limit, or more")
         if self.bodies_limit < self.body_limit:
@@ -78,6 +98,7 @@ class Settings:
         if not self.store:
             raise SettingsError("store", "is empty; give the path of a file, or memory:")
         _check_keeping(self)
+        _check_alerts(self)
 
     @property
     def secret_keys(self) -> Sequence[str]:
@@ -105,6 +126,22 @@ def _check_keeping(settings: Settings) -> None:
             "keep_dedupe",
             f"is {shown_duration(settings.keep_dedupe)}; providers send again for days: use "
             f"{shown_duration(LEAST_DEDUPE)} or more",
+        )
+
+
+def _check_alerts(settings: Settings) -> None:
+    if settings.alert_url is not None and not settings.alert_url.startswith(("https://", "http://")):
+        raise SettingsError("alert_url", "is no URL; use one such as https://alerts.example.com/in")
+    if settings.alert_secret is None:
+        return
+    try:
+        told = b64decode(settings.alert_secret.removeprefix("whsec_"), validate=True)
+    except ValueError:
+        told = b""
+    if not settings.alert_secret.startswith("whsec_") or len(told) < LEAST_SECRET:
+        raise SettingsError(
+            "alert_secret",
+            f"is no secret of Standard Webhooks; use whsec_ and {LEAST_SECRET} bytes in base64",
         )
 
 

@@ -66,7 +66,7 @@ class EmbeddedEngine:
         self._beating = anyio.CancelScope(shield=True)
 
     def put(self, items: Sequence[Item]) -> Sequence[tuple[r.Statement, ...]]:
-        """Claim what is due now for this process, leave the rest in the table."""
+        """Claim what is due now for this process; leave the rest, and what is held, in the table."""
         now = self._clock.now() * 1000
         free = self._free() if self.alive else 0
         return [
@@ -75,7 +75,8 @@ class EmbeddedEngine:
                     item.run_id,
                     item.due_at,
                     item.priority,
-                    self._owner if free > n and item.due_at <= now else None,
+                    None if item.held or item.due_at > now or free <= n else self._owner,
+                    item.held,
                 ),
             )
             for n, item in enumerate(items)
@@ -84,7 +85,7 @@ class EmbeddedEngine:
     def wake(self, statements: Sequence[r.Statement]) -> None:
         """Start what this process claimed; look at the table for what it did not."""
         for statement in statements:
-            if not isinstance(statement, r.Enqueue):
+            if not isinstance(statement, r.Enqueue) or statement.held:
                 continue
             if statement.owner == self._owner:
                 self._push(r.Claim(statement.run_id, priority=statement.priority))

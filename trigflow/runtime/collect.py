@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from trigflow.core.dynamic import Dynamic
 from trigflow.core.errors import SetupError
 from trigflow.core.jobs import Job
 from trigflow.core.payloads import encode_json
 from trigflow.core.plan import Identity
 from trigflow.core.triggers import Trigger
 from trigflow.runtime import records as r
+from trigflow.runtime.boundary import Raised, attempt
 from trigflow.runtime.routes import AnySource
 from trigflow.sources.external import is_webhook
 from trigflow.sources.integration import Integration
@@ -19,8 +21,8 @@ ENTRY_POINTS = "trigflow.integrations"
 
 
 def connection_of(trigger: Trigger[object]) -> str:
-    """Name the connection that a trigger's webhook is registered with: the integration's own one."""
-    return "" if trigger.integration is None else str(trigger.integration.id)
+    """Name the connection that a trigger's webhook is registered with."""
+    return "" if trigger.integration is None else str(trigger.integration.connection_ref)
 
 
 def identity_of(trigger: Trigger[object]) -> Identity:
@@ -32,14 +34,31 @@ def wants_of(jobs: Mapping[str, Job]) -> Sequence[r.Want]:
     """Collect what jobs want: one entry a webhook, with the union of their events."""
     params: dict[Identity, bytes] = {}
     events: dict[Identity, set[str]] = {}
-    for trigger in triggers_of(jobs):
+    for trigger in _fixed(jobs):
         if is_webhook(trigger.source):
             identity = identity_of(trigger)
             params.setdefault(identity, encode_json(trigger.params))
             events.setdefault(identity, set()).update(trigger.specification.registers)
+    expected = _expected(jobs)
     return [
-        r.Want(*identity, params[identity], tuple(sorted(events[identity]))) for identity in sorted(events)
+        r.Want(*identity, params[identity], tuple(sorted(events[identity])), expected.get(identity))
+        for identity in sorted(events)
     ]
+
+
+def _expected(jobs: Mapping[str, Job]) -> Mapping[Identity, int]:
+    """Return the shortest time (ms) in which the jobs of a webhook expect something, where one says so."""
+    found: dict[Identity, int] = {}
+    for job in jobs.values():
+        every = job.options.expect_every
+        webhooks = [
+            one.trigger for one in job.listens if is_webhook(one.trigger.source) and one.dynamic is None
+        ]
+        if every is not None and job.options.enabled:
+            told = int(every.total_seconds() * 1000)
+            for identity in map(identity_of, webhooks):
+                found[identity] = min(told, found.get(identity, told))
+    return found
 
 
 def triggers_of(jobs: Mapping[str, Job]) -> Iterator[Trigger[object]]:
@@ -47,6 +66,33 @@ def triggers_of(jobs: Mapping[str, Job]) -> Iterator[Trigger[object]]:
     for job in jobs.values():
         for listens in job.listens:
             yield listens.trigger
+
+
+def _fixed(jobs: Mapping[str, Job]) -> Iterator[Trigger[object]]:
+    """Return the triggers whose webhook is known from the code alone.
+
+    Those of an app that has one webhook for all accounts are, whoever subscribes to them.
+    """
+    for job in jobs.values():
+        for listens in job.listens:
+            found = listens.trigger if listens.dynamic is None else _shared(listens.dynamic)
+            if found is not None:
+                yield found
+
+
+def _shared(dynamic: Dynamic[..., object]) -> Trigger[object] | None:
+    """Return a dynamic trigger without params, if it means the one webhook of an app."""
+    called = attempt(dynamic.event)
+    if isinstance(called, Raised):  # its params are required
+        return None
+    source = called.value.source
+    return called.value if is_webhook(source) and source.is_shared(called.value.params) else None
+
+
+def dynamics_of(jobs: Mapping[str, Job]) -> Mapping[str, Dynamic[..., object]]:
+    """Return the dynamic triggers that jobs listen to, by id."""
+    every = (one.dynamic for job in jobs.values() for one in job.listens)
+    return {one.id: one for one in every if one is not None}
 
 
 def webhooks_of(jobs: Mapping[str, Job]) -> Iterator[AnySource]:
@@ -66,13 +112,16 @@ def client_owners(jobs: Mapping[str, Job]) -> dict[Any, str]:
 
 
 def integrations_of(jobs: Mapping[str, Job], connected: Iterable[Integration]) -> dict[str, Integration]:
-    """Return integrations by id: those of triggers, then those that only have credentials."""
+    """Return integrations by the ref of their connection: those of triggers, then those with credentials.
+
+    Each stands there by its id, too, for its default connection.
+    """
+    named = [trigger.integration for trigger in triggers_of(jobs) if trigger.integration is not None]
     found: dict[str, Integration] = {}
-    for trigger in triggers_of(jobs):
-        if trigger.integration is not None:
-            found.setdefault(trigger.integration.id, trigger.integration)
-    for integration in connected:
-        found.setdefault(integration.id, integration)
+    for integration in [*named, *connected]:
+        found.setdefault(integration.connection_ref, integration)
+    for integration in list(found.values()):
+        found.setdefault(integration.id, integration.through(""))
     return found
 
 

@@ -27,7 +27,7 @@ from trigflow.core.errors import (
     StoreUnusable,
     TrigflowError,
 )
-from trigflow.core.events import Event
+from trigflow.core.events import Event, Subscriber
 from trigflow.core.jobs import Job, Parameter
 from trigflow.core.payloads import decode_json_text, encode_json, structure_into
 from trigflow.core.runs import Final, Run
@@ -339,4 +339,11 @@ def _event(loaded: r.LoadedRun) -> Event:
     payload = decode_json_text(loaded.text)
     at = None if loaded.event_at is None else datetime.fromtimestamp(loaded.event_at / 1000, UTC)
     context: dict[str, object] = {} if loaded.context is None else decode_json_text(loaded.context)
-    return Event(loaded.event_name, loaded.event_id, payload, at, context)
+    return Event(loaded.event_name, loaded.event_id, payload, at, context, _subscriber(loaded.subscriber))
+
+
+def _subscriber(told: bytes | None) -> Subscriber | None:
+    if told is None:
+        return None
+    of = msgspec.json.decode(told, type=r.SubscriberOf)
+    return Subscriber(of.key, decode_json_text(bytes(of.metadata)), of.dynamic)

@@ -21,20 +21,44 @@ def secret_keys(settings: Settings, *, in_memory: bool) -> Sequence[str]:
         return settings.secret_keys
     if in_memory:
         return [Vault.new_key()]
-    path = Path(f"{settings.store}.key")
+    path = key_file(settings)
     if not path.exists():
         _make(path)
-    return [path.read_text().strip()]
+    return path.read_text().replace(",", " ").split()
+
+
+def key_file(settings: Settings) -> Path:
+    """Return where the ring beside the store is kept: keys, one a line, the current one first."""
+    return Path(f"{settings.store}.key")
+
+
+def replace_ring(path: Path, keys: Sequence[str]) -> None:
+    """Put another ring in the place of a file's: whole or not at all, readable by its owner alone."""
+    draft = _draft(path, keys)
+    try:
+        draft.replace(path)
+    finally:
+        draft.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)  # else the old name may come back after a power cut
+    finally:
+        os.close(folder)
+
+
+def _draft(path: Path, keys: Sequence[str]) -> Path:
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
+    with open(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:  # noqa: PTH123 - mode
+        file.write("\n".join(keys))
+        file.flush()
+        os.fsync(file.fileno())  # what was sealed with it would be lost with it
+    return draft
 
 
 def _make(path: Path) -> None:
     """Write a key whole or not at all: another process that starts now must read the same one."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_name(f"{path.name}.{secrets.token_hex(8)}")
-    with open(os.open(draft, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600), "w") as file:  # noqa: PTH123 - mode
-        file.write(Vault.new_key())
-        file.flush()
-        os.fsync(file.fileno())  # what was sealed with it would be lost with it
+    draft = _draft(path, [Vault.new_key()])
     try:
         with suppress(FileExistsError):
             _move(draft, path)

@@ -142,12 +142,12 @@ def outcome_of(reads: Sequence[Read]) -> tuple[r.DeliveryOutcome, str]:
     return "ignored", because or "no-event"
 
 
-# What a provider's signal makes of a subscription; the reconciler does the rest.
-_SIGNALLED: Mapping[str, tuple[r.SubscriptionState | None, str]] = {
-    "expired": ("expired", "the provider let it expire"),
-    "removed": ("failing", "the provider removed it"),
-    "reauthorize": ("failing", "the provider asks for new credentials"),
-    "missed": (None, "the provider says that events were missed"),
+# What a provider's signal makes of a subscription, and what it asks for; the reconciler does it.
+_SIGNALLED: Mapping[str, tuple[r.SubscriptionState | None, str, str]] = {
+    "expired": ("expired", "the provider let it expire", ""),
+    "removed": ("failing", "the provider removed it", ""),
+    "reauthorize": (None, "the provider asks for it to be renewed", "renew"),
+    "missed": (None, "the provider says that events were missed", "recover"),
 }
 
 
@@ -163,7 +163,7 @@ def _tells_of_events_alone(read: Read) -> bool:
 
 def _update_of(read: Read) -> r.Update:
     signal = next((outcome for outcome in read.outcomes if isinstance(outcome, Signal)), None)
-    state, cause = (None, "") if signal is None else _SIGNALLED[signal.kind]
+    state, cause, asked = (None, "", "") if signal is None else _SIGNALLED[signal.kind]
     return r.Update(
         read.subscription.id,
         tuple(outcome.scope for outcome in read.outcomes if isinstance(outcome, Fetch)),
@@ -172,6 +172,7 @@ def _update_of(read: Read) -> r.Update:
         state=state,
         cause=f"{cause}: {signal.detail}" if signal is not None and signal.detail else cause,
         gone=signal is not None and signal.kind in ("removed", "expired"),
+        asked=asked,
     )
 
 

@@ -12,29 +12,30 @@ and nothing waits for a provider or for user code.
 from __future__ import annotations
 
 import logging
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, Literal, TypeAlias
 
 import msgspec
 
 from trigflow.core.errors import Rejected, StoreError, VerificationError
 from trigflow.core.http import Request, Response
-from trigflow.core.ids import Ids, event_of, run_of
-from trigflow.core.jobs import Job, Listening
-from trigflow.core.marked import NOTHING, Marked
-from trigflow.core.matching import Index
+from trigflow.core.ids import Ids
 from trigflow.core.payloads import encode_json
 from trigflow.core.redact import redacted_headers
 from trigflow.runtime import records as r
+from trigflow.runtime.activity import Activities
+from trigflow.runtime.audience import Audience, Behind
+from trigflow.runtime.decide import Decider, Matching, loaded
 from trigflow.runtime.execute import Handover
-from trigflow.runtime.outcomes import Read, Said, answer_of, call_handler, outcome_of, updates_of
-from trigflow.runtime.ports import Clock, Engine, Intake, Item, Registry
+from trigflow.runtime.handshakes import Handshakes
+from trigflow.runtime.outcomes import Read, answer_of, call_handler, outcome_of, updates_of
+from trigflow.runtime.ports import Clock, Engine, Intake, Registry
 from trigflow.runtime.replays import Replays, Standing
 from trigflow.runtime.routes import Route, Routes
 from trigflow.runtime.sealed import Sealer
 from trigflow.runtime.vault import Vault
 from trigflow.sources.decode import Decoded
-from trigflow.sources.handshake import Answer, Capture, answer
 from trigflow.sources.once import marks_of
 
 logger: logging.Logger = logging.getLogger("trigflow.deliveries")
@@ -42,9 +43,8 @@ PLAIN = (("content-type", "text/plain"),)
 NOT_FOUND = Response(404, b"trigflow: no such endpoint", PLAIN)
 UNAVAILABLE = Response(503, b"trigflow: try again", (*PLAIN, ("retry-after", "5")))
 QUIET = 10.0  # seconds between two lines in the log about deliveries that could not be kept
-NEAR_MISSES = 8  # jobs that did not match and whose reason is kept with a delivery
 
-Matching = Index[tuple[Job, Listening]]
+Recovered: TypeAlias = Literal["recovered", "known", "failed"]
 
 
 class _Understood(msgspec.Struct, frozen=True):
@@ -54,6 +54,7 @@ class _Understood(msgspec.Struct, frozen=True):
     new: r.NewDelivery
     text: bytes
     response: Response
+    subscriptions: Sequence[r.Subscription]
 
 
 class Receiver:
@@ -63,6 +64,7 @@ class Receiver:
         self,
         routes: Routes,
         matching: Matching,
+        audience: Audience,
         store: Intake,
         registry: Registry,
         engine: Engine,
@@ -71,11 +73,20 @@ class Receiver:
         sealer: Sealer,
         clock: Clock,
         ids: Ids,
+        *,
+        activities: Activities,
+        on_signal: Callable[[], object],
     ) -> None:
-        """Work with the parts of one open app."""
-        self._routes, self._matching, self._store, self._registry = routes, matching, store, registry
-        self._engine, self._handover, self._vault, self._sealer = engine, handover, vault, sealer
+        """Work with the parts of one open app.
+
+        on_signal: hears that a provider told something of a subscription itself.
+        """
+        self._routes, self._audience, self._store, self._registry = routes, audience, store, registry
+        self._engine, self._handover, self._sealer = engine, handover, sealer
+        self._decider = Decider(matching, audience, engine, sealer.marks)
+        self._handshakes = Handshakes(routes, registry, vault)
         self._clock, self._ids = clock, ids
+        self._activities, self._on_signal = activities, on_signal
         self._replays = Replays()
         self._refused, self._told_at = 0, -QUIET
 
@@ -106,23 +117,59 @@ class Receiver:
     async def handle_again(self, route: Route, request: Request) -> Sequence[str]:
         """Handle a request that was verified before; return the ids of the runs that it starts."""
         subscriptions = await self._routes.addressed(route, request)
-        new, _ = await self._keep(self._read(route, request, subscriptions, self._clock.now()))
+        behind = await self._audience.of(subscriptions)
+        now = self._clock.now()
+        new, _, _ = await self._keep(self._read(route, request, subscriptions, now, behind=behind))
         return [run.id for event in new.events for run in event.runs]
+
+    async def take_recovered(self, token: str, request: Request, at: float) -> Recovered:
+        """Take a request that the provider's own log has; its API told it, so it is not verified.
+
+        at: unix seconds; when it was first sent. "known": it came by itself, or was recovered before.
+        "failed": it can't be read, or its handler raises. Raises StoreError where it can't be kept now.
+        """
+        route = await self._routes.find(token)
+        if route is None or route.is_removed:
+            return "failed"
+        try:
+            subscriptions = await self._routes.addressed(route, request)
+            behind = await self._audience.of(subscriptions)
+            understood = self._read(route, request, subscriptions, at, behind=behind, cause="recovered")
+        except Rejected:
+            return "failed"
+        if understood.new.outcome == "failed":
+            return "failed"
+        _, _, accepted = await self._keep(understood)
+        return "known" if accepted.outcome == "duplicate" else "recovered"
 
     async def _receive(self, route: Route, request: Request) -> Response:
         source, now = route.source, self._clock.now()
-        hello = None
-        if source.handshakes:
-            keys = [key for key in route.keys if key.is_valid(now=now)]
-            hello = answer(source.handshakes, request, keys=keys, pending=route.pending, facts=route.facts)
-        if hello is not None:
-            return await self._shake_hands(route, request, hello, now)
-        source.verify.verify(request, route.keys, now=now)
+        if route.is_removed:
+            return self._ignore(route, request, "removed")
+        answered = await self._handshakes.answer(route, request, now) if source.handshakes else None
+        if answered is not None:
+            self._store.note(self._row(route, request, "handshake", "", now=now, body=b""))
+            return answered
+        route, key = await self._verify(route, request, now)
         if source.once:
-            return await self._take_once(route, request, now)
-        return await self._take(route, request, now)
+            return await self._take_once(route, request, now, key)
+        return await self._take(route, request, now, key)
 
-    async def _take_once(self, route: Route, request: Request, now: float) -> Response:
+    async def _verify(self, route: Route, request: Request, now: float) -> tuple[Route, int | None]:
+        """Return the serial of the key that fits, and the route that has it.
+
+        What no key fits is looked at again with the keys of now: another process may have
+        begun to rotate a moment ago.
+        """
+        try:
+            return route, route.serial(route.source.verify.verify(request, route.keys, now=now))
+        except VerificationError:
+            newer = await self._routes.reread(route)
+            if newer.endpoint.keys == route.endpoint.keys:
+                raise
+        return newer, newer.serial(newer.source.verify.verify(request, newer.keys, now=now))
+
+    async def _take_once(self, route: Route, request: Request, now: float, key: int | None) -> Response:
         """Take a signed message unless it was taken before; it is remembered once it is kept."""
         endpoint, marks = route.endpoint.id, marks_of(route.source.verify, request)
         standing = self._replays.claim(endpoint, marks, now=now)
@@ -132,26 +179,40 @@ class Receiver:
         if standing is Standing.CLAIMED:
             return UNAVAILABLE
         try:
-            response = await self._take(route, request, now)
+            response = await self._take(route, request, now, key)
         except BaseException:  # nothing was kept: the provider's next try must pass
             self._replays.release(endpoint, marks)
             raise
         self._replays.keep(endpoint, marks, now=now)
         return response
 
-    async def _take(self, route: Route, request: Request, now: float) -> Response:
-        """Take a verified request."""
+    async def _take(self, route: Route, request: Request, now: float, key: int | None) -> Response:
+        """Take a verified request; `key` is the serial of the key that fitted."""
         subscriptions = await self._routes.addressed(route, request)
         if not subscriptions:
             route.source.decode(request).check()
+            self._on_signal()  # an account that is new at the provider may be unknown here yet
             return self._ignore(route, request, "unknown-account")
+        behind = await self._audience.of(subscriptions)
         # What was decoded is let go of before the commit is awaited: a body may be hundreds of
         # objects, and with many in flight they would all be cold when they are freed.
-        _, response = await self._keep(self._read(route, request, subscriptions, now))
+        _, response, _ = await self._keep(
+            self._read(route, request, subscriptions, now, behind=behind, key=key)
+        )
+        for subscription in subscriptions:
+            self._activities.note(subscription.id, route.endpoint.id, int(now * 1000), key)
         return response
 
     def _read(
-        self, route: Route, request: Request, subscriptions: Sequence[r.Subscription], now: float
+        self,
+        route: Route,
+        request: Request,
+        subscriptions: Sequence[r.Subscription],
+        now: float,
+        *,
+        behind: Behind,
+        key: int | None = None,
+        cause: str = "",
     ) -> _Understood:
         """Decode a verified request and turn what its handler says into rows; nothing is kept yet."""
         decoded = route.source.decode(request)
@@ -161,17 +222,33 @@ class Receiver:
             call_handler(route, request, decoded, one, delivery_id, now, is_private=is_private)
             for one in subscriptions
         ]
-        new = self._decide(route, request, decoded, reads, delivery_id, now)
+        new = self._decide(route, request, decoded, reads, behind, delivery_id, now)
+        new = msgspec.structs.replace(new, key_serial=key, cause=new.cause or cause)
         if is_private:
             new = self._sealer.kept(new, route.source.id)
-        return _Understood(route, new, decoded.text, answer_of(route, reads))
+        return _Understood(route, new, decoded.text, answer_of(route, reads), subscriptions)
 
-    async def _keep(self, understood: _Understood) -> tuple[r.NewDelivery, Response]:
+    async def _keep(self, understood: _Understood) -> tuple[r.NewDelivery, Response, r.Accepted]:
         new, text = understood.new, understood.text
-        await self._store.accept(new, lambda accepted: self._start(new, accepted, text))
+        accepted = await self._store.accept(new, lambda accepted: self._start(new, accepted, text))
+        for one in understood.subscriptions:
+            if one.state == "paused":
+                await self._let_go(one.id)
         if new.updates:
             self._routes.forget(understood.route.endpoint.token)
-        return new, understood.response
+            if any(update.cause for update in new.updates):
+                self._on_signal()
+        return new, understood.response, accepted
+
+    async def _let_go(self, subscription: str) -> None:
+        """Release what was just held if the subscription was resumed since its route was read.
+
+        The commit came first: who resumes it later finds the held runs and releases them.
+        """
+        with suppress(StoreError):  # what was kept is kept; the next look releases it
+            now = await self._registry.subscription(subscription)
+            if now is None or now.state != "paused":
+                await self._registry.release_held(subscription)
 
     def _decide(
         self,
@@ -179,22 +256,12 @@ class Receiver:
         request: Request,
         decoded: Decoded,
         reads: Sequence[Read],
+        behind: Behind,
         delivery_id: str,
         now: float,
     ) -> r.NewDelivery:
         """Turn what the handler said into rows; nothing is kept yet."""
-        events: list[r.NewEvent] = []
-        trace: list[dict[str, object]] = []
-        for read in reads:
-            for said in read.events:
-                topic = (read.subscription.identity, said.event.name)
-                seen = decoded.seen(self._matching.view(topic)) if said.is_whole else said.event.payload
-                found = self._matching.match(topic, seen)
-                id_ = event_of(delivery_id, len(events))
-                events.append(self._new_event(id_, read.subscription, said, found, now))
-                if len(found) < self._matching.count(topic):
-                    marked = self._sealer.marks.of(route.source.id, said.event.name)
-                    trace += self._near_misses(topic, said.event.id, seen, marked or NOTHING)
+        events, trace = self._decider.decide(route, decoded, reads, behind, delivery_id, now)
         decoded.check()
         kind, cause = outcome_of(reads)
         return self._row(
@@ -202,39 +269,9 @@ class Receiver:
             id=delivery_id, subscription=reads[0].subscription if len(reads) == 1 else None,
             now=now, body=request.body,
             trace=encode_json(trace) if trace else None,
-            events=tuple(events),
+            events=events,
             updates=updates_of(reads),
         )  # fmt: skip
-
-    def _new_event(
-        self,
-        id_: str,
-        subscription: r.Subscription,
-        said: Said,
-        found: Sequence[tuple[Job, Listening]],
-        now: float,
-    ) -> r.NewEvent:
-        jobs = {job.id: job for job, _ in found if job.options.enabled}.values()
-        items = [
-            Item(run_of(id_, number), _due_at(job, now), job.options.priority)
-            for number, job in enumerate(jobs)
-        ]
-        runs = tuple(
-            r.NewRun(item.run_id, job.id, item.due_at, statements, job.options.version)
-            for item, job, statements in zip(items, jobs, self._engine.put(items), strict=True)
-        )
-        event = said.event
-        at = None if event.at is None else int(event.at.timestamp() * 1000)
-        return r.NewEvent(id_, event.id, event.name, at, said.text, said.context, runs, subscription.id)
-
-    def _near_misses(
-        self, topic: Hashable, event: str, seen: object, marked: Marked
-    ) -> list[dict[str, object]]:
-        missed = self._matching.near(topic, seen, limit=NEAR_MISSES)
-        return [
-            {"event": event, "job": job.id, "trigger": listens.trigger.name, "why": marked.told(why)}
-            for (job, listens), why in missed
-        ]
 
     def _start(self, new: r.NewDelivery, accepted: r.Accepted, text: bytes) -> None:
         """Hand committed runs to the engine, with their payload."""
@@ -242,27 +279,8 @@ class Receiver:
             if number in accepted.duplicates:
                 continue
             for run in event.runs:
-                self._handover.put(_loaded(new, event, run, text))
+                self._handover.put(loaded(new, event, run, text))
                 self._engine.wake(run.statements)
-
-    async def _shake_hands(self, route: Route, request: Request, hello: Answer, now: float) -> Response:
-        if hello.must_verify:
-            route.source.verify.verify(request, route.keys, now=now)
-        if hello.capture is not None:
-            await self._capture(route, hello.capture, now)
-        self._store.note(self._row(route, request, "handshake", "", now=now, body=b""))
-        return hello.response
-
-    async def _capture(self, route: Route, capture: Capture, now: float) -> None:
-        """Keep what a handshake told, before it is answered."""
-        endpoint = route.endpoint.id
-        if capture.secret is not None:
-            sealed = self._vault.seal(capture.secret)
-            if not await self._registry.capture_key(endpoint, sealed, at=int(now * 1000)):
-                raise VerificationError("bad-handshake", "the secret of this endpoint is known already")
-        if capture.lease_seconds is not None:
-            await self._registry.set_lease(endpoint, until=int((now + capture.lease_seconds) * 1000))
-        self._routes.forget(route.endpoint.token)
 
     def _ignore(self, route: Route, request: Request, cause: str) -> Response:
         self._store.note(self._row(route, request, "ignored", cause, now=self._clock.now(), body=b""))
@@ -296,25 +314,3 @@ class Receiver:
             int(now * 1000), outcome, cause, 200, request.method,
             redacted_headers(request.headers.raw), body, **more,
         )  # fmt: skip
-
-
-def _due_at(job: Job, now: float) -> int:
-    return int((now + job.options.delay.total_seconds()) * 1000)
-
-
-def _loaded(new: r.NewDelivery, event: r.NewEvent, run: r.NewRun, text: bytes) -> r.LoadedRun:
-    return r.LoadedRun(
-        run.id, run.job, new.received_at, run.replay_of,
-        event.id, event.event_id, event.name, event.at, event.context,
-        text if event.payload is None else event.payload, new.id, event.subscription_id or "",
-        sealed=event.sealed and event.payload is not None,  # the text is still there as it came
-    )  # fmt: skip
-
-
-def events_by_topic(jobs: Mapping[str, Job], identity: Any) -> Matching:
-    """Index the triggers of all jobs by (subscription identity, event name)."""
-    return Index(
-        ((identity(listens.trigger), listens.trigger.specification.name), listens.matcher, (job, listens))
-        for job in jobs.values()
-        for listens in job.listens
-    )

@@ -1,49 +1,51 @@
 """The path of a registration: what jobs want, what providers have, and the steps between.
 
-    triggers ─> wants ─> rows (endpoint, key, subscription: committed, routable)
-                            │
-            list at the provider ─> plan (pure) ─> apply: hook, then commit
-                                                     └─ refused: failing, asked again later
+    rows that are due ─> claim ─> list at the provider ─> plan (pure) ─> steps: hook, then commit
+                                                              refused: failing, asked again later <─┘
 
-A row is committed before a provider is called: some call back inside the call.
-Whatever crashes in between, the next run of the path finds and adopts it.
+A row is committed before a provider is called: some call back inside the call. One
+claim per subscription, none on the store. Whatever crashes in between, the next look
+finds it: at the provider by our mark, in the store by the row.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import timedelta
-from typing import Any
+from functools import partial
+from itertools import count
 
 import attrs
-import msgspec
 
-from trigflow.core.errors import Unauthorized
-from trigflow.core.ids import Ids
-from trigflow.core.payloads import encode_json
-from trigflow.core.plan import GRACE, Identity, Known, Listed, Means, Step, Wanted, plan
+from trigflow.core.local import is_local
+from trigflow.core.plan import (
+    GRACE,
+    Identity,
+    KeyFact,
+    Known,
+    Means,
+    Step,
+    Wanted,
+    plan,
+    renewal_at,
+    retirement_at,
+)
 from trigflow.runtime import records as r
-from trigflow.runtime.boundary import Raised, attempt, attempt_async
+from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.clients import Clients
-from trigflow.runtime.discreet import Scrubber, knowing, log_failure, problem_of
-from trigflow.runtime.ports import Clock, Registry
-from trigflow.runtime.provider import Provider, new_secret
+from trigflow.runtime.ports import Clock, Store
+from trigflow.runtime.provider import Found, problem_of_url, rotation_of
 from trigflow.runtime.routes import AnySource, Routes
-from trigflow.runtime.vault import Vault
-from trigflow.sources.registration import Registered
+from trigflow.runtime.rows import Rows
+from trigflow.runtime.steps import Applied, Steps
+from trigflow.sources.registration import Secret
 
-logger: logging.Logger = logging.getLogger("trigflow.registrations")
 CLAIM = timedelta(minutes=2)  # one process's right to register a subscription
-FIRST_WAIT = timedelta(seconds=10)
-LONGEST_WAIT = timedelta(hours=1)
-
-
-class Applied(msgspec.Struct, frozen=True):
-    """A step and what came of it; `error` is empty where it worked."""
-
-    step: Step
-    error: str = ""
+SOONEST = 1_000  # milliseconds between two looks at one subscription
+NO_REMOVING = "not removed: that was not allowed"
+MOST_ROUNDS = 3  # plans that one look carries out
+PAGE = 200  # subscriptions that are planned for at a time
 
 
 class Reconciler:
@@ -51,251 +53,264 @@ class Reconciler:
 
     def __init__(
         self,
-        wants: Sequence[r.Want],
+        rows: Rows,
+        steps: Steps,
         sources: Mapping[str, AnySource],
-        registry: Registry,
+        store: Store,
         clients: Clients,
         routes: Routes,
-        vault: Vault,
         clock: Clock,
-        ids: Ids,
         *,
-        token: Callable[[], str],
-        base_url: str | None,
-        mark: str,
+        chance: Callable[[], float],
+        check_every: timedelta,
         owner: str,
     ) -> None:
-        """Work for one open app.
+        """Work for one open app. check_every: how often a provider is asked what it has."""
+        self.rows: Rows = rows
+        self._steps, self._sources, self._store, self._clients = steps, sources, store, clients
+        self._routes, self._clock, self._chance = routes, clock, chance
+        self._check_every, self._owner, self._serial = check_every, owner, count(1)
+        self.url_of: Callable[[r.Endpoint], str] = steps.url_of
 
-        wants: of this process's jobs. token: makes the random part of a URL.
-        base_url: the public URL of the app, with its mount prefix; None while unknown.
-        mark: the start of every endpoint's path, carrying the store's id.
+    # --- what would be done
+
+    async def plan(
+        self, *, offline: bool = False, grace: timedelta = GRACE, only: str | None = None
+    ) -> Sequence[Step]:
+        """Say what would be done. Providers are asked what they have, unless offline; nothing is changed.
+
+        only: a subscription's key or id; the others are left out.
         """
-        self._wants, self._sources, self._registry, self._clients = wants, sources, registry, clients
-        self._routes, self._vault, self._clock, self._ids = routes, vault, clock, ids
-        self._token, self._base_url, self._mark, self._owner = token, base_url, mark, owner
+        steps: list[Step] = []
+        seen: set[Identity] = set()
+        async for page in self._pages(only):
+            wanted = await self.rows.wanted([s.identity for _, s in page], grace)
+            await self._clients.load({s.connection for _, s in page})
+            for endpoint, s in page:
+                seen.add(s.identity)
+                steps += (await self._planned(endpoint, s, wanted.get(s.identity), offline=offline))[0]
+        await self._clients.load({want.connection for want in self.rows.wants})
+        for want in self.rows.wants:
+            if want.identity not in seen and only in (None, want.key):
+                wanted_ = Wanted(want.identity, want.events)
+                steps += plan(wanted_, None, None, self.means(want.identity), now=self._ms())
+        return sorted(steps, key=lambda step: step.identity)
 
-    def url_of(self, endpoint: r.Endpoint) -> str:
-        """Return an endpoint's public URL; only its path while the base is unknown."""
-        return f"{self._base_url or ''}{self._mark}{endpoint.token}"
+    async def _pages(
+        self, only: str | None
+    ) -> AsyncGenerator[Sequence[tuple[r.Endpoint, r.Subscription]], None]:
+        after = ""
+        while True:
+            page = await self._store.page(after=after, limit=PAGE)
+            if not page:
+                return
+            pairs = [(endpoint, s) for endpoint in page for s in endpoint.subscriptions]
+            after = pairs[-1][1].id
+            yield [pair for pair in pairs if only in (None, pair[1].key, pair[1].id)]
 
-    async def ensure(self) -> None:
-        """Keep this process's wants, and rows for all of them, so that deliveries can arrive."""
-        await self._registry.put_wants(self._owner, self._wants, at=self._ms())
-        await self.keep_rows()
+    async def _planned(
+        self, endpoint: r.Endpoint, s: r.Subscription, want: r.Want | None, *, offline: bool = False
+    ) -> tuple[Sequence[Step], Found | None]:
+        means = self.means(s.identity, s)
+        found = None
+        if not offline and means.automatic and not means.covered:
+            found = await self._steps.find(endpoint, s)
+        listed = None if found is None else found.listed(self.url_of(endpoint))
+        wanted = None if want is None else Wanted(s.identity, want.events)
+        return plan(wanted, known_of(endpoint, s), listed, means, now=self._ms()), found
 
-    async def withdraw(self) -> None:
-        """Want nothing any more: what no other process wants is removed by the next plan."""
-        self._wants = ()
-        await self._registry.put_wants(self._owner, (), at=self._ms())
-
-    async def keep_rows(self) -> None:
-        """Keep rows for what this process wants, without a want: URLs and secrets are known then."""
-        known = await self._registry.endpoints_for([want.identity for want in self._wants])
-        for want in self._wants:
-            if want.identity not in known:
-                await self._create_rows(want)
-
-    async def _create_rows(self, want: r.Want) -> None:
-        now = self._ms()
-        source = self._sources[want.source]
-        secret = new_secret(source)
-        keys = () if secret is None else (r.StoredKey(1, self._vault.seal(secret), None),)
-        endpoint = r.Endpoint(self._ids.new("end"), self._token(), want.source, "pending", b"{}", keys)
-        subscription = r.Subscription(
-            self._ids.new("sub"), endpoint.id, *want.identity, want.params,
-            cause="not registered yet", created_at=now, updated_at=now,
-        )  # fmt: skip
-        await self._registry.create_subscription(endpoint, subscription)
-        self._routes.forget(endpoint.token)
-
-    async def plan(self, *, offline: bool = False, grace: timedelta = GRACE) -> Sequence[Step]:
-        """Say what would be done. Providers are asked what they have, unless offline; nothing is changed."""
-        endpoints = await self._registry.endpoints()
-        rows = {s.identity: (endpoint, s) for endpoint in endpoints for s in endpoint.subscriptions}
-        wanted = await self._wanted(grace)
-        known = [
-            Known(identity, s.registered, s.data is not None, confirmed=s.state == "active")
-            for identity, (_, s) in rows.items()
-        ]
-        means = {identity: self._means(identity) for identity in {*wanted, *rows}}
-        tokens = {endpoint.token for endpoint in endpoints}
-        listed: dict[Identity, Listed] = {}
-        for identity, (endpoint, subscription) in rows.items():
-            if not offline and means[identity].automatic:
-                found = await self._listed(endpoint, subscription, tokens)
-                if found is not None:
-                    listed[identity] = found
-        events = (Wanted(identity, want.events) for identity, want in wanted.items())
-        return plan(events, known, listed, means)
-
-    async def apply(self, steps: Sequence[Step], *, respect_waits: bool = False) -> Sequence[Applied]:
-        """Do the steps; one that fails does not stop the others."""
-        found: list[Applied] = []
-        for step in steps:
-            if step.changes:
-                found.append(await self._apply(step, respect_waits))
-        return found
-
-    async def _wanted(self, grace: timedelta) -> dict[Identity, r.Want]:
-        """Return the union of what all live processes want, this one's first."""
-        since = self._ms() - int(grace.total_seconds() * 1000)
-        found: dict[Identity, r.Want] = {}
-        for want in [*self._wants, *await self._registry.wants(since=since)]:
-            has = found.get(want.identity)
-            events = tuple(sorted({*want.events, *(has.events if has else ())}))
-            found[want.identity] = msgspec.structs.replace(has or want, events=events)
-        return found
-
-    def _means(self, identity: Identity) -> Means:
+    def means(self, identity: Identity, s: r.Subscription | None = None) -> Means:
+        """Tell what can be done for a subscription."""
         source = self._sources.get(identity[0])
         if source is None:
             return Means(automatic=False, why_not="this app does not have its source")
+        if s is not None and s.account:
+            return Means(covered=True)
         if not source.registers_itself:
             return Means(automatic=False, why_not=source.instructions or "its provider has no API for it")
         if self._clients.credentials(identity[2]) is None:
             return Means(automatic=False, why_not=self._clients.missing(identity[2]))
-        return Means(keeps_secret=source.secret.value != "returned")
-
-    async def _listed(
-        self, endpoint: r.Endpoint, subscription: r.Subscription, tokens: Collection[str]
-    ) -> Listed | None:
-        """Ask a provider what it has; None where it can't say or does not answer.
-
-        One that does not answer is planned for from the store's rows alone; the
-        step then tells what is wrong, and the others are planned all the same.
-        """
-        if self._sources[subscription.source].api is None:
-            return None
-        provider = await self._provider(endpoint, subscription, ())
-        asked = await attempt_async(lambda: provider.listed(tokens))
-        if isinstance(asked, Raised):
-            told = problem_of(asked.error, self._discretion(endpoint, subscription.connection))
-            logger.warning("%s could not be asked what it has: %s", subscription.source, told)
-            return None
-        return asked.value
-
-    async def _provider(self, endpoint: r.Endpoint, s: r.Subscription, desired: tuple[str, ...]) -> Provider:
-        keys = self._routes.keys_of(endpoint)
-        return Provider(
-            self._sources[s.source],
-            await self._clients.get(s.connection),
-            s,
-            url=self.url_of(endpoint),
-            mark=self._mark,
-            secret=keys[0].secret.decode() if keys else "",
-            desired=desired,
+        return Means(
+            keeps_secret=source.secret is not Secret.RETURNED,
+            renews_after=None if source.lease is None else source.lease.after,
+            rotation=rotation_of(source),
+            retries_for=int(source.retries_for.total_seconds() * 1000),
         )
 
-    async def _apply(self, step: Step, respect_waits: bool) -> Applied:
-        found = await self._find(step.identity)
-        if found is None:
-            return Applied(step, "its row is gone; run it again")
-        endpoint, subscription = found
-        if respect_waits and subscription.next_at > self._ms():
-            return Applied(step, f"waits after a refusal: {subscription.cause}")
-        if step.action == "manual":
-            return Applied(step, step.reason)
-        until = self._ms() + int(CLAIM.total_seconds() * 1000)
-        if not await self._registry.claim_subscription(
-            subscription.id, self._owner, now=self._ms(), until=until
-        ):
-            return Applied(step, "another process is registering it now")
-        try:
-            return await self._do_claimed(step)
-        finally:
-            await self._registry.release_subscription(subscription.id, self._owner)
-            self._routes.forget(endpoint.token)
+    async def means_for(self, s: r.Subscription) -> Means:
+        """Tell what can be done for a subscription, with the credentials that are kept for it."""
+        await self._clients.load({s.connection})
+        return self.means(s.identity, s)
 
-    async def _do_claimed(self, step: Step) -> Applied:
-        """Do a step on the rows of now: between plan and claim another process may have done it."""
-        found = await self._find(step.identity)
-        if found is None:
-            return Applied(step, "its row is gone; run it again")
-        if step.action in ("create", "adopt") and found[1].data is not None:
-            return Applied(step)
-        return await self._do(step, *found)
+    # --- doing it
+
+    async def apply(
+        self, *, grace: timedelta = GRACE, only: str | None = None, may_remove: bool = True
+    ) -> Sequence[Applied]:
+        """Do for all subscriptions what has to be done now; one that fails does not stop the others."""
+        applied: list[Applied] = []
+        async for page in self._pages(only):
+            for _, s in page:
+                applied += await self.look(s.identity, grace=grace, may_remove=may_remove)
+        return applied
+
+    async def look(
+        self, identity: Identity, *, grace: timedelta = GRACE, may_remove: bool = True
+    ) -> Sequence[Applied]:
+        """Do for one subscription what has to be done now, and say when to look again."""
+        async with self.claimed(identity) as row:
+            return () if row is None else await self._look_claimed(row, grace, may_remove=may_remove)
+
+    async def remove(self, identity: Identity, reason: str) -> Applied | None:
+        """Remove one at its provider now, whoever wants it; None where it is not there, or another has it."""
+        async with self.claimed(identity) as row:
+            if row is None:
+                return None
+            await self._clients.load({row[1].connection})
+            step = Step("remove", identity, reason, orphaned=row[1].registered)
+            return await self._steps.do(step, *row, None, self.means(identity, row[1]))
+
+    async def sweep(self, identity: Identity) -> Applied | None:
+        """Remove the strays of one's place at its provider; None where there are none."""
+        async with self.claimed(identity) as row:
+            if row is None:
+                return None
+            await self._clients.load({row[1].connection})
+            found = await self._steps.find(*row)
+            if found is None or not found.strays:
+                return None
+            step = Step("sweep", identity, f"{len(found.strays)} that nobody knows")
+            return await self._steps.do(step, *row, found, self.means(identity, row[1]))
+
+    async def places(
+        self, only: str | None = None
+    ) -> AsyncGenerator[tuple[r.Endpoint, r.Subscription, Found | None], None]:
+        """Ask the provider of each subscription what it has; None where it can't say, or does not answer.
+
+        What takes a person is left out. only: a subscription's key or id; the others are left out.
+        """
+        async for page in self._pages(only):
+            await self._clients.load({s.connection for _, s in page})
+            for endpoint, s in page:
+                means = self.means(s.identity, s)
+                if means.automatic and not means.covered:
+                    yield endpoint, s, await self._steps.find(endpoint, s)
+
+    async def unreachable(self) -> str:
+        """Say why no provider can reach this app; empty where one can, or where none would be called."""
+        url = self._steps.base_url
+        if url is not None and not is_local(url):
+            return ""
+        told = ""
+        wants = {want.connection.partition("/")[0]: want for want in self.rows.wants}
+        await self._clients.load({want.connection for want in wants.values()})
+        for want in wants.values():
+            client = await attempt_async(partial(self._clients.get, want.connection))
+            if isinstance(client, Raised) or not self.means(want.identity).automatic:
+                continue
+            told = problem_of_url(url or "", client.value)
+            if not told:
+                return ""
+        return told
+
+    @asynccontextmanager
+    async def claimed(
+        self, identity: Identity
+    ) -> AsyncGenerator[tuple[r.Endpoint, r.Subscription] | None, None]:
+        """Hold the right to change a subscription; yields it as it is now.
+
+        None where it is not there, or somebody else has the right.
+        """
+        row = await self._find(identity)
+        owner = f"{self._owner}.{next(self._serial)}"  # nobody else in this process, either
+        until = self._ms() + int(CLAIM.total_seconds() * 1000)
+        if row is None or not await self._store.claim_subscription(
+            row[1].id, owner, now=self._ms(), until=until
+        ):
+            yield None
+            return
+        try:
+            yield await self._find(identity)  # anew: another process may have worked until now
+        finally:
+            await self._store.release_subscription(row[1].id, owner)
+            self._routes.forget(row[0].token)
+
+    async def _look_claimed(
+        self, row: tuple[r.Endpoint, r.Subscription], grace: timedelta, *, may_remove: bool
+    ) -> Sequence[Applied]:
+        identity = row[1].identity
+        want = (await self.rows.wanted([identity], grace)).get(identity)
+        await self._clients.load({row[1].connection})
+        steps, found = await self._planned(*row, want)
+        applied: list[Applied] = []
+        left: tuple[r.Endpoint, r.Subscription] | None = row
+        for _ in range(MOST_ROUNDS):
+            done = await self._carry_out(identity, steps, found, may_remove=may_remove)
+            applied += done
+            left = await self._find(identity)
+            if left is None or any(one.error or one.left_out for one in done):
+                break
+            # What a step has made due, such as stopping what was replaced; nobody is asked again.
+            steps, found = (await self._planned(*left, want, offline=True))[0], None
+            if not any(step.changes and step.action != "manual" for step in steps):
+                break
+        if left is not None and not any(one.error and one.step.action != "manual" for one in applied):
+            await self._settle(*left)
+        return applied
+
+    async def _carry_out(
+        self, identity: Identity, steps: Sequence[Step], found: Found | None, *, may_remove: bool
+    ) -> Sequence[Applied]:
+        """Do steps in their order, up to the first that fails."""
+        applied: list[Applied] = []
+        for step in steps:
+            row = await self._find(identity)
+            if row is None or not step.changes:
+                continue
+            if step.action == "manual":
+                applied.append(Applied(step, step.reason))
+            elif step.action in ("remove", "sweep") and not may_remove:
+                applied.append(Applied(step, left_out=NO_REMOVING))
+            else:
+                applied.append(await self._steps.do(step, *row, found, self.means(identity, row[1])))
+                found = None  # it has changed: the next step asks anew
+                if applied[-1].error:
+                    break
+        return applied
 
     async def _find(self, identity: Identity) -> tuple[r.Endpoint, r.Subscription] | None:
-        found = await self._registry.endpoints_for([identity])
+        found = await self._store.endpoints_for([identity])
         return next(((endpoint, s) for endpoint in found.values() for s in endpoint.subscriptions), None)
 
-    async def _do(self, step: Step, endpoint: r.Endpoint, s: r.Subscription) -> Applied:
-        started = self._ms()
-
-        async def call() -> Any:
-            if step.action == "remove" and s.data is None and not self._means(s.identity).automatic:
-                return None
-            provider = await self._provider(endpoint, s, step.desired)
-            if step.action == "sweep":
-                return await provider.sweep({one.token for one in await self._registry.endpoints()})
-            return await provider.do(step.action)
-
-        called = await attempt_async(call)
-        if isinstance(called, Raised):
-            scrub = self._discretion(endpoint, s.connection)
-            error = problem_of(called.error, scrub)
-            log_failure(
-                logger, "subscription %s (%s): %s", s.id, s.source, error, error=called.error, scrub=scrub
-            )
-            await self._refused(s, called.error, error)
-            await self._log(s, step, "refused", error, started)
-            return Applied(step, error)
-        if step.action == "sweep":
-            pass
-        elif step.action == "remove":
-            await self._registry.remove_subscription(s.id, at=self._ms())
-        else:
-            await self._registered(s, step, called.value)
-        await self._log(s, step, "done", "", started)
-        return Applied(step)
-
-    def _discretion(self, endpoint: r.Endpoint, connection: str) -> Scrubber:
-        """Return what takes out of errors what a provider was called with: some quote a whole request."""
-        credentials = self._clients.credentials(connection)
-        keys = attempt(lambda: self._routes.keys_of(endpoint))
-        known = (
-            [] if isinstance(keys, Raised) else [key.secret.decode(errors="replace") for key in keys.value]
-        )
-        return knowing([*known, *(credentials.values() if credentials else ()), endpoint.token])
-
-    async def _registered(self, s: r.Subscription, step: Step, registered: Registered[Any] | None) -> None:
-        active = attrs.evolve(
-            s, registered=step.desired, coverage="events", state="active", cause="", failures=0, next_at=0,
-            updated_at=self._ms(),
-        )  # fmt: skip
-        sealed = None
-        if registered is not None:
-            active = attrs.evolve(active, data=encode_json(registered.data))
-            if registered.events is not None:
-                active = attrs.evolve(active, registered=tuple(sorted(registered.events)))
-            if registered.expires_at is not None:
-                active = attrs.evolve(active, lease_until=int(registered.expires_at.timestamp() * 1000))
-            sealed = None if registered.secret is None else self._vault.seal(registered.secret.encode())
-        await self._registry.save_subscription(active, sealed_key=sealed)
-
-    async def _refused(self, s: r.Subscription, error: Exception, cause: str) -> None:
-        failures = s.failures + 1
-        wait = min(FIRST_WAIT * 2 ** min(failures - 1, 20), LONGEST_WAIT)
-        next_at = self._ms() + int(wait.total_seconds() * 1000)
-        until = getattr(error, "until", None)
-        if until is not None:
-            next_at = max(next_at, int(until.timestamp() * 1000))
-        state: r.SubscriptionState = "failing"
-        if isinstance(error, Unauthorized):
-            cause = f"{cause}; a person is needed"
-        await self._registry.save_subscription(
-            attrs.evolve(
-                s, state=state, cause=cause, failures=failures, next_at=next_at, updated_at=self._ms()
-            )
-        )
-
-    async def _log(self, s: r.Subscription, step: Step, outcome: Any, error: str, started: int) -> None:
-        now = self._ms()
-        entry = r.RegistrationAttempt(
-            self._ids.new("reg"), s.id, step.action, step.reason, outcome, error, now, now - started
-        )
-        await self._registry.log_registration(entry)
+    async def _settle(self, endpoint: r.Endpoint, s: r.Subscription) -> None:
+        """Say when to look again; a signal that came meanwhile is looked at now."""
+        source, known, now = self._sources.get(s.source), known_of(endpoint, s), self._ms()
+        times = [now + int(self._check_every.total_seconds() * 1000 * (0.8 + 0.4 * self._chance()))]
+        if source is not None:
+            retired = retirement_at(known, int(source.retries_for.total_seconds() * 1000))
+            renewed = renewal_at(known, None if source.lease is None else source.lease.after)
+            if renewed is not None and s.lease_until is not None:  # a little later: not all at once
+                renewed += int((s.lease_until - renewed) * 0.1 * self._chance())
+            times += [at for at in (renewed, retired) if at is not None]
+        if s.state in ("failing", "expired") and known.finished:
+            s = attrs.evolve(s, state="active", cause="", failures=0, updated_at=now)
+            await self._store.save_subscription(s)
+        if s.state != "paused":  # what a process kept that had not yet read that it was resumed
+            await self._store.release_held(s.id)
+        await self._store.look_again(s.id, at=max(min(times), now + SOONEST), was=s.next_at)
 
     def _ms(self) -> int:
         return int(self._clock.now() * 1000)
+
+
+def known_of(endpoint: r.Endpoint, s: r.Subscription) -> Known:
+    """Return what the plan needs to know of a row."""
+    keys = tuple(
+        KeyFact(key.serial, key.created_at, key.used_at, key.data is not None) for key in endpoint.keys
+    )
+    # An account of an app has nothing of its own at the provider.
+    finished = s.data is not None or (bool(s.account) and s.state != "pending")
+    return Known(
+        s.identity, s.registered, finished, s.state == "active" or s.coverage == "unknown",
+        leased_at=s.leased_at, lease_until=s.lease_until, asked=s.asked, keys=keys,
+    )  # fmt: skip

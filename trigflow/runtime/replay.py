@@ -16,8 +16,10 @@ from trigflow.core.ids import Ids
 from trigflow.core.payloads import decode_json_text
 from trigflow.runtime import records as r
 from trigflow.runtime import views as v
+from trigflow.runtime.audience import Audience
+from trigflow.runtime.decide import Matching
 from trigflow.runtime.ports import Clock, Engine, Item, Store
-from trigflow.runtime.receive import Matching, Receiver
+from trigflow.runtime.receive import Receiver
 from trigflow.runtime.routes import AnySource, Routes
 from trigflow.runtime.sealed import Sealer
 from trigflow.sources.external import Delivery, delivery_of
@@ -34,6 +36,7 @@ class Replayer:
         routes: Routes,
         receiver: Receiver,
         matching: Matching,
+        audience: Audience,
         sealer: Sealer,
         engine: Engine,
         clock: Clock,
@@ -42,7 +45,7 @@ class Replayer:
     ) -> None:
         """Work with the parts of one open app."""
         self._store, self._routes, self._receiver, self._matching = store, routes, receiver, matching
-        self._sealer, self._engine = sealer, engine
+        self._audience, self._sealer, self._engine = audience, sealer, engine
         self._clock, self._ids, self._public_url = clock, ids, public_url
 
     async def replay(self, delivery: str, *, job: str | None) -> Sequence[str]:
@@ -73,7 +76,12 @@ class Replayer:
         if text is None or subscription is None:
             raise _not_kept(event)
         payload = decode_json_text(self._sealer.text(text, sealed=event.sealed))
-        found = self._matching.match((subscription.identity, event.name), payload)
+        if event.subscriber is None:
+            found = self._matching.match((subscription.identity, event.name), payload)
+        else:
+            dynamic = msgspec.json.decode(event.subscriber, type=r.SubscriberOf).dynamic
+            topic = (dynamic, subscription.source, event.name)
+            found = self._audience.matching.match(topic, payload)
         earlier = {run.job: run.id for run in await self._store.runs(limit=1000, event=event.id)}
         names = dict.fromkeys(one.id for one, _ in found if job in (None, one.id))
         return [await self._run(event, name, earlier.get(name)) for name in names]

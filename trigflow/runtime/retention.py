@@ -51,6 +51,9 @@ def rules(settings: Settings, *, now: float) -> Sequence[Rule]:
         "deliveries": settings.keep_deliveries,
         "bodies": settings.keep_bodies,
         "registrations": settings.keep_registrations,
+        "recoveries": settings.keep_registrations,
+        "audit": settings.keep_registrations,
+        "removed": settings.keep_deliveries,  # so that late deliveries are known as such
         "processes": GONE,
         "dedupe": settings.keep_dedupe,
     }

@@ -14,6 +14,7 @@ import msgspec
 
 from trigflow.core.errors import PayloadError, StoreUnusable
 from trigflow.core.http import Request
+from trigflow.core.plan import Identity
 from trigflow.runtime import records as r
 from trigflow.runtime.lookups import Lookups
 from trigflow.runtime.ports import Clock, Registry
@@ -23,8 +24,11 @@ from trigflow.sources.verify import Key
 
 FRESH = 5.0  # seconds that what was read is used without asking the store again
 MOST = 10_000  # endpoints and accounts that are remembered, and as many unknown ones: a scan costs few reads
+A_MOMENT = 1.0  # seconds; a flood of forged requests costs one read in them
+LATE = 7 * 86_400.0  # seconds that an endpoint still answers after its last subscription was removed
 LONGEST_ACCOUNT = 200  # characters; longer ones are read each time: they are the sender's to choose
 
+NOBODY = (b"",)  # the account of what comes to an app's endpoint without one
 AnySource = ExternalSource[Any, Any, Any]
 
 
@@ -33,6 +37,7 @@ class Route:
     """An endpoint, ready to receive: keys opened, source found.
 
     subscriptions: those that take all deliveries, where the source does not tell accounts apart.
+    read_at: unix seconds.
     """
 
     endpoint: r.Endpoint
@@ -40,6 +45,29 @@ class Route:
     keys: tuple[Key, ...] = attrs.field(repr=False)
     facts: Mapping[str, str]
     subscriptions: tuple[r.Subscription, ...]
+    read_at: float
+
+    @property
+    def is_removed(self) -> bool:
+        """Tell whether no job wants anything from it any more: what comes is late."""
+        return self.endpoint.state == "removed"
+
+    @property
+    def tells_accounts_apart(self) -> bool:
+        """Tell whether it is one for all accounts of an app."""
+        return self.source.account is not None and (
+            self.endpoint.shared_key is not None or not self.source.shares_some
+        )
+
+    def topic_of(self, subscription: r.Subscription) -> Identity:
+        """Return what triggers are found by: an account's events are those of its app."""
+        if self.endpoint.shared_key is None:
+            return subscription.identity
+        return (subscription.source, subscription.key, subscription.connection.partition("/")[0])
+
+    def serial(self, key: int | None) -> int | None:
+        """Return the serial of one of its keys."""
+        return None if key is None else self.endpoint.keys[key].serial
 
     @property
     def pending(self) -> bool:
@@ -58,7 +86,7 @@ class Routes:
         self, sources: Mapping[str, AnySource], registry: Registry, vault: Vault, clock: Clock
     ) -> None:
         """Know the sources by id."""
-        self._sources, self._registry, self._vault = sources, registry, vault
+        self._sources, self._registry, self._vault, self._clock = sources, registry, vault, clock
         self._found: set[str] = set()
         self._endpoints: Lookups[str, r.Endpoint, Route | None] = Lookups(
             registry.endpoints_at, self._route, clock, fresh=FRESH, most=MOST
@@ -78,9 +106,9 @@ class Routes:
         Asks the store only where the source tells accounts apart and one of them is not remembered.
         """
         part = route.source.account
-        if part is None:
+        if part is None or not route.tells_accounts_apart:
             return route.subscriptions
-        values = part.values(request)
+        values = part.values(request) or NOBODY
         if len(values) == 1:
             answer = self._accounts.remembered((route, values[0].decode("utf-8", "replace")))
             if answer is not None:
@@ -109,15 +137,26 @@ class Routes:
 
     def _route(self, token: str, endpoint: r.Endpoint | None) -> Route | None:
         source = None if endpoint is None else self._sources.get(endpoint.source)
-        if endpoint is None or source is None:
+        if endpoint is None or source is None or self._is_forgotten(endpoint):
             self._found.discard(token)
             return None
         keys = self.keys_of(endpoint)
         route = Route(
-            endpoint, source, keys, _facts(endpoint, source, keys), _first_receiving(endpoint.subscriptions)
-        )
+            endpoint, source, keys, _facts(endpoint, source, keys), _first_receiving(endpoint.subscriptions),
+            self._clock.now(),
+        )  # fmt: skip
         self._found.add(token)
         return route
+
+    def _is_forgotten(self, endpoint: r.Endpoint) -> bool:
+        return endpoint.removed_at is not None and endpoint.removed_at / 1000 + LATE < self._clock.now()
+
+    async def reread(self, route: Route) -> Route:
+        """Return a route as it is now, unless it was read a moment ago: a key may have been added."""
+        if self._clock.now() - route.read_at < A_MOMENT:
+            return route
+        self.forget(route.endpoint.token)
+        return await self.find(route.endpoint.token) or route
 
     async def _find_accounts(self, accounts: Sequence[_Addressed]) -> Sequence[r.Subscription]:
         found = await self._accounts.find_all(accounts)

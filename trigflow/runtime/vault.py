@@ -6,7 +6,7 @@ an app needs none.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from trigflow.core.errors import SettingsError, StoreUnusable
 
@@ -16,22 +16,30 @@ REMEDY = "make one with `trigflow settings --new-key`"
 class Vault:
     """Seals and opens secrets. Its keys are in memory only."""
 
-    def __init__(self, keys: Sequence[str]) -> None:
+    def __init__(self, keys: Sequence[str], read_again: Callable[[], Sequence[str]] | None = None) -> None:
         """Take a ring of Fernet keys (32 bytes, URL-safe base64), the current one first.
 
+        read_again: reads the ring anew where no key fits: another process may have rotated it.
         Raises SettingsError for a key that is none; its text shows no key.
         """
-        if not keys:
-            raise SettingsError("secret_key", f"is empty; {REMEDY} and set TRIGFLOW_SECRET_KEY")
-        from cryptography.fernet import Fernet, InvalidToken, MultiFernet  # noqa: PLC0415 - see above
+        from cryptography.fernet import InvalidToken  # noqa: PLC0415 - see above
 
         self._no_key_fits = InvalidToken
+        self._read_again = read_again
+        self._use(keys)
+
+    def _use(self, keys: Sequence[str]) -> None:
+        if not keys:
+            raise SettingsError("secret_key", f"is empty; {REMEDY} and set TRIGFLOW_SECRET_KEY")
+        from cryptography.fernet import Fernet, MultiFernet  # noqa: PLC0415 - see above
+
         try:
             self._ring = MultiFernet([Fernet(key) for key in keys])
         except ValueError as error:
             raise SettingsError(
                 "secret_key", f"is not 32 bytes in URL-safe base64; {REMEDY} and set TRIGFLOW_SECRET_KEY"
             ) from error
+        self._keys = list(keys)
 
     @staticmethod
     def new_key() -> str:
@@ -46,10 +54,27 @@ class Vault:
 
     def open(self, sealed: bytes) -> bytes:
         """Decrypt a secret; StoreUnusable where no key of the ring fits."""
+        return self._tried(lambda: self._ring.decrypt(sealed))
+
+    def seal_anew(self, sealed: bytes) -> bytes:
+        """Return a sealed secret as the first key of the ring seals it; StoreUnusable where no key fits."""
+        return self._tried(lambda: self._ring.rotate(sealed))
+
+    def _tried(self, work: Callable[[], bytes]) -> bytes:
         try:
-            return self._ring.decrypt(sealed)
+            return work()
         except self._no_key_fits as error:
+            if self._has_new_keys():
+                return self._tried(work)
             raise StoreUnusable(
                 "a stored secret can't be opened with this secret key; set TRIGFLOW_SECRET_KEY to the key "
                 "(or, separated by commas, the keys) that the store was used with"
             ) from error
+
+    def _has_new_keys(self) -> bool:
+        """Read the ring again; tell whether it is another one."""
+        keys = self._keys if self._read_again is None else list(self._read_again())
+        if keys == self._keys:
+            return False
+        self._use(keys)
+        return True

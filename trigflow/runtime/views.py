@@ -10,7 +10,10 @@ from trigflow.runtime import records as r
 
 @attrs.frozen
 class DeliveryRow:
-    """A delivery in the request log; a sealed one's body is encrypted."""
+    """A delivery in the request log; a sealed one's body is encrypted.
+
+    key_serial: of the endpoint's key that verified it.
+    """
 
     id: str
     endpoint_id: str
@@ -26,11 +29,12 @@ class DeliveryRow:
     events: int
     runs: int
     sealed: bool = False
+    key_serial: int | None = None
 
 
 @attrs.frozen
 class EventRow:
-    """An event; a sealed one's payload is encrypted."""
+    """An event; a sealed one's payload is encrypted. subscriber: JSON text of SubscriberOf, if it has one."""
 
     id: str
     event_id: str
@@ -39,11 +43,12 @@ class EventRow:
     subscription_id: str
     delivery_id: str
     sealed: bool = False
+    subscriber: bytes | None = None
 
 
 @attrs.frozen
 class RunRow:
-    """A run in a list."""
+    """A run in a list. subscriber: of its event, as JSON text of SubscriberOf, if it has one."""
 
     id: str
     job: str
@@ -56,6 +61,7 @@ class RunRow:
     attempts: int
     error: str | None
     replay_of: str | None
+    subscriber: bytes | None = None
 
 
 @attrs.frozen

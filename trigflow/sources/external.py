@@ -239,6 +239,11 @@ class ExternalSource(Generic[P, C, D]):
         """Tell whether the webhook that these params need is one for all accounts of our app."""
         return self.account is not None and (self._shared is None or self._shared(params))
 
+    @property
+    def shares_some(self) -> bool:
+        """Tell whether only some of its webhooks are shared: it depends on params."""
+        return self._shared is not None
+
     def facts_of(self, params: bytes, secret: str) -> Mapping[str, str]:
         """Return what handshakes of a webhook compare with."""
         return {} if self._facts is None else self._facts(self.load_params(params), secret)

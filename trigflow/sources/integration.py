@@ -115,7 +115,8 @@ class Integration:
 
     def credentials(self, environ: Mapping[str, str]) -> Credentials | None:
         """Find credentials in the environment."""
-        return next((found for way in self.auth if (found := way.from_environment(environ))), None)
+        ways = (way.from_environment(environ) for way in self.auth)
+        return next((found for found in ways if found is not None), None)
 
 
 class BoundEvent(Generic[A, T]):

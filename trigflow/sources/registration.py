@@ -91,7 +91,11 @@ class Registered(Generic[D]):
 
 @attrs.frozen
 class Webhook(Generic[D]):
-    """A webhook as the provider has it; `data` is what `update` and `delete` need."""
+    """A webhook as the provider has it; `data` is what `update` and `delete` need.
+
+    fixed: its events are chosen by a person and can only be added to by one: more than are
+        wanted are left alone.
+    """
 
     url: str
     events: tuple[str, ...]
@@ -99,6 +103,7 @@ class Webhook(Generic[D]):
     active: bool = True
     secret: str | None = attrs.field(default=None, repr=False)
     expires_at: datetime | None = None
+    fixed: bool = False
 
 
 @attrs.frozen

@@ -27,7 +27,7 @@ from trigflow.core.http import Headers
 from trigflow.core.jobs import trigger
 from trigflow.core.payloads import structure_into
 from trigflow.core.triggers import Trigger
-from trigflow.runtime.reconcile import Applied
+from trigflow.runtime.steps import Applied
 from trigflow.sources.external import is_webhook
 from trigflow.sources.integration import Integration
 from trigflow.testing.deliveries import deliver, signed
@@ -113,12 +113,11 @@ class Conformance:
         async def run(app: App, wanted: Trigger[Any]) -> None:
             async with app:
                 _worked(await app.apply())
-                reconciler = app.opened.reconciler
-                await reconciler.withdraw()
-                steps = await reconciler.plan(grace=timedelta(0))
-                assert [step.action for step in steps] == ["remove"]
-                _worked(await reconciler.apply(steps))
-                assert list(await reconciler.plan(grace=timedelta(0))) == []
+                reconciler, none = app.opened.reconciler, timedelta(0)
+                await app.opened.rows.withdraw()
+                assert [step.action for step in await reconciler.plan(grace=none)] == ["remove"]
+                _worked(await reconciler.apply(grace=none))
+                assert list(await reconciler.plan(grace=none)) == []
 
         self._run(run)
 
@@ -135,7 +134,7 @@ class Conformance:
                 [trigger(wanted, id="conformance")(job)],
                 url=PUBLIC_URL,
                 store="memory:",
-                registration="manual",
+                register="off",
                 connections={integration: self.connection},
             )
             anyio.run(test, app, wanted)

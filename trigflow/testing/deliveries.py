@@ -1,6 +1,6 @@
 """Delivering an event to an app as its provider would: signed, over the whole path.
 
-async with App(jobs=[triage], store="memory:", registration="manual") as app:
+async with App(jobs=[triage], store="memory:", register="off") as app:
 delivered = await deliver(app, github.issues, example="opened")
 assert delivered.runs[0].state == "succeeded"
 """
@@ -15,11 +15,13 @@ import anyio
 import attrs
 
 from trigflow.app import App
+from trigflow.core.dynamic import Dynamic
 from trigflow.core.errors import SetupError, TrigflowError
 from trigflow.core.http import Headers, Request
 from trigflow.core.payloads import decode_json_text, encode_json
+from trigflow.core.plan import Identity
 from trigflow.core.runs import FINAL
-from trigflow.core.triggers import Trigger
+from trigflow.core.triggers import Specification, Trigger
 from trigflow.opened import Opened
 from trigflow.runtime import records as r
 from trigflow.runtime import views as v
@@ -49,8 +51,9 @@ class Delivered:
 
 async def deliver(
     app: App,
-    event: Trigger[Any] | BoundEvent[..., Any],
+    event: Trigger[Any] | BoundEvent[..., Any] | Dynamic[..., object],
     *,
+    to: str | None = None,
     example: str | None = None,
     payload: object = None,
     id: str | None = None,  # noqa: A002 - the provider's word
@@ -58,32 +61,49 @@ async def deliver(
 ) -> Delivered:
     """Sign and deliver an event to an open app, and wait until the runs that it starts have ended.
 
+    to: the key of a subscriber of a dynamic trigger: delivered where its events come from, so
+        that it is for all who subscribed there.
     example: which of the event's examples; default the typical one.
     payload: sent instead of an example; JSON-able, or JSON text as bytes.
     id: the provider's id of the event; the same one again is a redelivery.
     Raises SetupError where the app does not listen to the event's source,
     TimeoutError where a run has not ended in time.
     """
-    specification = event.specification
+    specification = (event.trigger if isinstance(event, Dynamic) else event).specification
     source = specification.source
     if not is_webhook(source):
         raise SetupError(f"{event!r} does not come over HTTP")
-    text = _text(event, example) if payload is None else payload
+    text = _text(specification, example) if payload is None else payload
     body = text if isinstance(text, bytes) else encode_json(text)
     opened = app.opened
-    token, request = await signed(opened, source, specification.name, body, id or str(uuid4()))
+    identity = await _identity(opened, event, to)
+    token, request = await signed(
+        opened, source, specification.name, body, id or str(uuid4()), identity=identity
+    )
     latest = await opened.store.deliveries(limit=1)
     response = await opened.receive(token, request)
     with anyio.fail_after(timeout):
         return await _outcome(opened, latest[0].id if latest else "", response.status)
 
 
-def _text(event: Trigger[Any] | BoundEvent[..., Any], example: str | None) -> bytes:
-    examples = event.specification.examples()
+async def _identity(opened: Opened, event: object, to: str | None) -> Identity | None:
+    """Return the subscription that a subscriber's events come from."""
+    if not isinstance(event, Dynamic):
+        return None
+    if to is None:
+        raise SetupError(f"dynamic {event.id!r}: name a subscriber that it is delivered to, with to=")
+    found = await opened.store.subscriber(event.id, to)
+    if found is None:
+        raise SetupError(f"nobody subscribed to {event.id!r} with the key {to!r}")
+    return found.identity
+
+
+def _text(specification: Specification, example: str | None) -> bytes:
+    examples = specification.examples()
     name = example or next(iter(examples), None)
     if name is None or name not in examples:
         known = ", ".join(examples) or "none"
-        raise SetupError(f"there is no example {name!r} of {event.specification.name}; there are: {known}")
+        raise SetupError(f"there is no example {name!r} of {specification.name}; there are: {known}")
     return examples[name].read()
 
 
@@ -95,16 +115,19 @@ async def signed(
     id: str,  # noqa: A002
     *,
     key: str | None = None,
+    identity: Identity | None = None,
 ) -> tuple[str, Request]:
     """Return the token of a source's endpoint, and a request as the provider would send it there.
 
-    key: of the subscription whose endpoint is meant, where the source has several.
+    key, identity: of the subscription whose endpoint is meant, where the source has several.
     """
     endpoint = next(
         (
             e
             for e in await opened.store.endpoints()
-            if e.source == source.id and key in (None, *(s.key for s in e.subscriptions))
+            if e.source == source.id
+            and key in (None, *(s.key for s in e.subscriptions))
+            and identity in (None, *(s.identity for s in e.subscriptions))
         ),
         None,
     )

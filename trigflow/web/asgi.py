@@ -2,6 +2,7 @@
 
 {mount}/e/{store id}/{token}      deliveries and handshakes
 {mount}/probe/{nonce}             proves that the public URL leads here
+{mount}/oauth/start, /callback    a person's consent, see trigflow.web.oauth
 {mount}/healthz, /readyz          liveness and readiness, see trigflow.web.health
 """
 
@@ -36,6 +37,7 @@ FULL = Response(503, b"trigflow: too much is coming in", (*PLAIN, ("retry-after"
 LARGEST_HEAD = 64 * 1024  # bytes of all names and values of header fields
 MOST_HEADERS = 256
 LARGEST_QUERY = 16 * 1024  # bytes
+LARGEST_PROBE = 64 * 1024  # bytes
 LONGEST_TOKEN = 64  # characters; ours have 32
 # Bytes of a declared body that are held before they come. Not all of it: a few connections that only
 # declare large bodies would shut out everyone.
@@ -72,8 +74,16 @@ class Inside(Protocol):
         """Answer a probe."""
         ...
 
+    def prove_body(self, nonce: str, body: bytes, headers: Headers) -> dict[str, str]:
+        """Answer a probe that has a body."""
+        ...
+
     def parts(self) -> Sequence[Part]:
         """Tell how each part is."""
+        ...
+
+    async def consent(self, path: str, scope: Scope) -> Response:
+        """Answer the pages of a consent."""
         ...
 
 
@@ -106,6 +116,10 @@ async def serve_http(inside: Inside, scope: Scope, receive: Receive, send: Send)
         inside.mounted_at = mount_prefix(scope, path)
     if path.startswith(inside.mark):
         return await send_answer(send, await _delivery(inside, path, scope, receive))
+    if path.startswith("/oauth/"):
+        return await send_answer(send, await inside.consent(path, scope))
+    if path.startswith("/probe/") and scope["method"] == "POST":
+        return await send_answer(send, await _probed(inside, path, scope, receive))
     # No path of ours needs more than ASCII; what else comes may hold what no encoder takes.
     return await send_answer(send, _other(inside, path) if path.isascii() else NOT_FOUND)
 
@@ -224,6 +238,30 @@ async def _rest(receive: Receive, first: bytes, declared: int, limit: int, room:
 
 def _too_often(wait: float) -> Response:
     return Response(429, b"trigflow: too often", (*PLAIN, ("retry-after", str(ceil(wait)))))
+
+
+async def _probed(inside: Inside, path: str, scope: Scope, receive: Receive) -> Response:
+    """Tell what arrived of a probe's body."""
+    wait = inside.rates.wait(STRANGERS, now=monotonic())
+    if wait:
+        return _too_often(wait)
+    declared = _declared(scope, LARGEST_PROBE)
+    if isinstance(declared, Response):
+        return declared
+    held = max(declared, 0)
+    if not inside.room.enter(held):
+        return FULL
+    try:
+        body = await inside.patience.read(_body(receive, declared, LARGEST_PROBE, inside.room))
+        if isinstance(body, Response):
+            return body
+        held = max(held, len(body))
+        nonce = path.removeprefix("/probe/")[:64]
+        return _json(inside.prove_body(nonce, body, Headers(scope["headers"])))
+    except BodyTooSlow:
+        return TOO_SLOW
+    finally:
+        inside.room.leave(held)
 
 
 def _other(inside: Inside, path: str) -> Response:

@@ -3,22 +3,42 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from hashlib import sha256
+from time import monotonic
 from urllib.parse import urlsplit
 
+import attrs
 import httpx
 from itsdangerous import BadSignature, URLSafeSerializer
 
 from trigflow.core.errors import SetupError
+from trigflow.core.http import Headers
 from trigflow.core.redact import redacted_text
 
 SALT = "trigflow.probe"
 TIMEOUT = 10.0  # seconds
 OK = 200
+PROBED = ("content-type", "x-trigflow-probe", "user-agent")  # header fields that a probe asks about
 
 
 class Unreachable(SetupError):
     """The public URL does not lead to this app; the text says what was found there."""
+
+
+@attrs.frozen
+class Arrived:
+    """What arrived of a body that was sent through the public URL.
+
+    is_same: byte for byte. length: in bytes, as it arrived. changed: header fields that were not kept.
+    took: seconds until the answer. date: the Date field of the answer, if there was one.
+    """
+
+    is_same: bool
+    length: int
+    changed: tuple[str, ...]
+    took: float
+    date: str | None
 
 
 class Prober:
@@ -31,6 +51,42 @@ class Prober:
     def prove(self, nonce: str, root: str, store_id: str) -> dict[str, str]:
         """Answer a probe: signed, so that nobody else can."""
         return {"proof": self._serializer.dumps([nonce, store_id]), "root": root}
+
+    def prove_body(
+        self, nonce: str, root: str, store_id: str, body: bytes, headers: Headers
+    ) -> dict[str, str]:
+        """Answer a probe that has a body: what arrived of it and of some of its header fields, signed."""
+        arrived = [sha256(body).hexdigest(), len(body), [headers.get(name) for name in PROBED]]
+        return {"proof": self._serializer.dumps([nonce, store_id, arrived]), "root": root}
+
+    async def send(
+        self, url: str, store_id: str, client: httpx.AsyncClient, body: bytes, fields: Mapping[str, str]
+    ) -> Arrived:
+        """Send a body through a public URL and return what arrived; raises Unreachable.
+
+        fields: header fields of PROBED to send along.
+        """
+        nonce = secrets.token_urlsafe(16)
+        target = f"{url.rstrip('/')}/probe/{nonce}"
+        started = monotonic()
+        try:
+            answer = await client.post(
+                target, content=body, headers=dict(fields), timeout=TIMEOUT, follow_redirects=False
+            )
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unreachable(f"{url} can't be reached: {type(error).__name__} {error}".rstrip()) from error
+        took = monotonic() - started
+        if answer.status_code != OK:
+            raise Unreachable(f"{url} answers {answer.status_code} to a POST: does a proxy take GET alone?")
+        try:
+            said_nonce, said_store, (digest, length, values) = self._serializer.loads(answer.json()["proof"])
+        except (ValueError, KeyError, TypeError, BadSignature) as error:
+            raise Unreachable(f"{url} answers a POST as something else than this app") from error
+        if (said_nonce, said_store) != (nonce, store_id):
+            raise Unreachable(f"{url} is answered by a trigflow app with another store")
+        changed = tuple(name for name, value in zip(PROBED, values, strict=True) if value != fields.get(name))
+        same = digest == sha256(body).hexdigest()
+        return Arrived(same, length, changed, took, answer.headers.get("date"))
 
     async def check(
         self, url: str, store_id: str, client: httpx.AsyncClient, mounted_at: Callable[[], str | None]

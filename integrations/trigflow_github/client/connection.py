@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import attrs
@@ -26,10 +26,13 @@ if TYPE_CHECKING:
     import httpx
 
 T = TypeVar("T")
+Actor = Literal["user", "app", "installation"]
 
 API_VERSION = "2022-11-28"
 TIMEOUT = 30.0  # seconds, for each of connect, write and read
 LARGEST_PAGE = 100
+JWT = "eyJ"  # '{"', the start of the header, in base64
+INSTALLATION = "ghs_"
 
 
 def utc_now() -> datetime:
@@ -68,11 +71,15 @@ class Connection:
         base_url: str = "https://api.github.com",
         transport: httpx.AsyncBaseTransport | None = None,
         clock: Callable[[], datetime] = utc_now,
+        installation: str | None = None,
+        http: httpx.AsyncClient | None = None,
     ) -> None:
-        """Connect with a personal, OAuth or installation token.
+        """Connect with a personal, OAuth or installation token, or as a GitHub App with its JWT.
 
         base_url: for GitHub Enterprise Server "https://HOST/api/v3".
         transport: what carries requests instead of the network, for tests.
+        installation: the number of the installation whose token it is, where that is known.
+        http: a client to use; it stays open, and its own settings are kept.
         """
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("the GitHub token is empty or has characters that none has; set GITHUB_TOKEN")
@@ -80,10 +87,19 @@ class Connection:
         self._token = token
         self._transport = transport
         self._clock = clock
-        self._http: httpx.AsyncClient | None = None
+        self.installation: str | None = installation
+        self._http: httpx.AsyncClient | None = http
+        self._borrowed = http is not None
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_url!r})"
+
+    @property
+    def acts_as(self) -> Actor:
+        """Tell whose token it is, by its form: a person's, a GitHub App's own or an installation's."""
+        if self._token.startswith(JWT):
+            return "app"
+        return "installation" if self.installation or self._token.startswith(INSTALLATION) else "user"
 
     async def __aenter__(self) -> Self:
         return self
@@ -95,8 +111,8 @@ class Connection:
 
     async def aclose(self) -> None:
         """Close its network connections; it may be used again after that."""
-        http, self._http = self._http, None
-        if http is not None:
+        if self._http is not None and not self._borrowed:
+            http, self._http = self._http, None
             await http.aclose()
 
     async def request(
@@ -116,10 +132,10 @@ class Connection:
 
         url, what = self._url(path), f"GitHub {method} {path.partition('?')[0]}"
         content = None if json is None else msgspec.json.encode(json)
-        headers = {} if json is None else {"content-type": "application/json"}
+        headers = self._headers({} if json is None else {"content-type": "application/json"})
         try:
             response = await self._client().request(
-                method, url, params=query, content=content, headers=headers
+                method, url, params=query, content=content, headers=headers, follow_redirects=False
             )
         except (httpx.TransportError, httpx.DecodingError) as error:
             reason = f"{type(error).__name__} {error}".strip()
@@ -165,21 +181,20 @@ class Connection:
             )
         return path
 
+    def _headers(self, more: Mapping[str, str]) -> Mapping[str, str]:
+        return {
+            "accept": "application/vnd.github+json",
+            "authorization": f"Bearer {self._token}",
+            "user-agent": f"trigflow/{__version__}",
+            "x-github-api-version": API_VERSION,
+            **more,
+        }
+
     def _client(self) -> httpx.AsyncClient:
         if self._http is None:
             import httpx  # noqa: PLC0415 - see above
 
-            self._http = httpx.AsyncClient(
-                transport=self._transport,
-                timeout=TIMEOUT,
-                follow_redirects=False,
-                headers={
-                    "accept": "application/vnd.github+json",
-                    "authorization": f"Bearer {self._token}",
-                    "user-agent": f"trigflow/{__version__}",
-                    "x-github-api-version": API_VERSION,
-                },
-            )
+            self._http = httpx.AsyncClient(transport=self._transport, timeout=TIMEOUT)
         return self._http
 
 

@@ -20,6 +20,19 @@ from trigflow import ApiError, NotFound, RateLimited, Unauthorized
 UNKNOWN_WAIT = timedelta(minutes=1)
 LONGEST_WAIT = timedelta(days=1)  # whoever asks for more is mistaken
 
+# What it says where no header does; "abuse" is how older GitHub Enterprise Servers word the secondary limit.
+_LIMITS = ("rate limit", "abuse detection")
+
+# What GitHub says of a webhook that it does not take, and what helps.
+_REMEDIES = {
+    "hook already exists": "another webhook has this URL and one of these events; apply again, and what is "
+    "trigflow's own is taken over; if it stays so, remove the other one in the settings, under Webhooks",
+    "cannot have more than": "so many webhooks of one place take this event at most; remove one that nobody "
+    "needs in the settings, under Webhooks, or use the webhook of the organization or of a GitHub App",
+    "reachable over the public internet": "GitHub must reach the URL from outside: set TRIGFLOW_URL to your "
+    "public address",
+}
+
 # [0-9], not \d: that takes digits which int() refuses. Bounded, as the header is not ours.
 _SECONDS = re.compile("[0-9]{1,12}")
 
@@ -41,6 +54,8 @@ def refusal(
     if status == HTTPStatus.NOT_FOUND:
         hint = "it does not exist or the token may not see it: a missing scope or permission looks the same"
         return NotFound(what, status, f"{message}; {hint}{_wanted(headers)}")
+    if status == HTTPStatus.UNPROCESSABLE_ENTITY:
+        return ApiError(what, status, f"{message}{_remedy(message)}")
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         return ApiError(what, status, f"{message}; was it renamed? use the name that it has now")
     return ApiError(what, status, message)
@@ -51,7 +66,7 @@ def _is_rate_limit(status: int, headers: Mapping[str, str], message: str) -> boo
     if status not in (HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS):
         return False
     said = "retry-after" in headers or headers.get("x-ratelimit-remaining") == "0"
-    return status == HTTPStatus.TOO_MANY_REQUESTS or said or "rate limit" in message.lower()
+    return status == HTTPStatus.TOO_MANY_REQUESTS or said or any(word in message.lower() for word in _LIMITS)
 
 
 def _again_at(headers: Mapping[str, str], *, now: datetime) -> datetime:
@@ -70,6 +85,11 @@ def _bounded(wait: timedelta, *, now: datetime) -> datetime:
 
 def _number(text: str | None) -> int | None:
     return int(text) if text is not None and _SECONDS.fullmatch(text) else None
+
+
+def _remedy(message: str) -> str:
+    said = message.lower()
+    return next((f"; {remedy}" for phrase, remedy in _REMEDIES.items() if phrase in said), "")
 
 
 def _wanted(headers: Mapping[str, str]) -> str:

@@ -13,6 +13,15 @@ from trigflow_github.payloads.actions import (
     StarAction,
     WorkflowRunAction,
 )
+from trigflow_github.payloads.apps import (
+    AppDetail,
+    InstallationAccount,
+    InstallationDetail,
+    InstallationRepositories,
+    InstallationToken,
+    ListedOrganization,
+    ListedRepository,
+)
 from trigflow_github.payloads.changes import (
     AutoMerge,
     Branch,
@@ -88,6 +97,7 @@ from trigflow_github.payloads.resources import (
 from trigflow_github.payloads.value import Payload
 
 __all__ = [
+    "AppDetail",
     "AutoMerge",
     "BaseChanges",
     "Before",
@@ -114,6 +124,10 @@ __all__ = [
     "HookDelivery",
     "HookDeliveryDetail",
     "Installation",
+    "InstallationAccount",
+    "InstallationDetail",
+    "InstallationRepositories",
+    "InstallationToken",
     "Issue",
     "IssueChanges",
     "IssueComment",
@@ -124,6 +138,8 @@ __all__ = [
     "Label",
     "LastResponse",
     "License",
+    "ListedOrganization",
+    "ListedRepository",
     "Milestone",
     "Organization",
     "Payload",

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import attrs
+
+if TYPE_CHECKING:
+    from trigflow_github.testing.access import Caller
 
 DOCUMENTATION = "https://docs.github.com/rest"
 SECRET_SHOWN = "********"  # noqa: S105 - what GitHub shows instead of one
@@ -16,13 +20,18 @@ Json = dict[str, Any]
 
 @attrs.frozen
 class Asked:
-    """A request to the fake: `path` holds the matched parts of its path, by name."""
+    """A request to the fake: `path` holds the matched parts of its path, by name.
+
+    headers: names in lower case. caller: None before it is known.
+    """
 
     method: str
     url: str  # without the query
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Json
+    headers: Mapping[str, str] = attrs.Factory(dict[str, str])
+    caller: Caller | None = None
 
 
 @attrs.frozen
@@ -74,13 +83,28 @@ def page_of(items: Sequence[Any], asked: Asked) -> Reply:
 
 
 def cursor_page_of(items: Sequence[Json], asked: Asked) -> Reply:
-    """Answer the part of a list that follows the id in `cursor`."""
-    size = _size(asked)
-    cursor = asked.query.get("cursor")
-    start = next((at for at, item in enumerate(items) if str(item["id"]) == cursor), 0) if cursor else 0
-    rest = items[start + size :]
-    links = {"next": f"{asked.url}?{urlencode({**asked.query, 'cursor': rest[0]['id']})}"} if rest else {}
-    return Reply(200, list(items[start : start + size]), _link(links))
+    """Answer one page of a list, newest first, that goes on with what is older than the cursor.
+
+    A cursor names a place in time, so that what comes or goes meanwhile shifts nothing.
+    """
+    size, before = _size(asked), _before(asked.query.get("cursor"))
+    left = [item for item in items if before is None or item["id"] < before]
+    chosen = left[:size]
+    links: dict[str, str] = {}
+    if len(left) > size:
+        query = {**asked.query, "cursor": f"v1_{chosen[-1]['id']}"}
+        links["next"] = f"{asked.url}?{urlencode(query)}"
+    return Reply(200, chosen, _link(links))
+
+
+def _before(cursor: str | None) -> int | None:
+    """Read a cursor; Refused with 400, whose wording is not known, for one that was not given out."""
+    if not cursor:
+        return None
+    found = re.fullmatch("v1_([0-9]{1,18})", cursor)
+    if found is None:
+        raise refused(400, "Invalid cursor")
+    return int(found[1])
 
 
 def _size(asked: Asked) -> int:

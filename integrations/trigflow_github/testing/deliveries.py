@@ -1,4 +1,10 @@
-"""How GitHub delivers: what it signs and sends, and what it remembers of it."""
+"""How GitHub delivers: what it signs and sends, and what it remembers of it.
+
+Certain: nothing is tried again by itself; every attempt has a number of its own, and a
+redelivery keeps the GUID; an attempt may be redelivered for 3 days (documentation since
+2024). Not certain: that the log of the API goes back 30 days, what a late redelivery is
+told (here 422), and what the log shows where no answer came (here 502).
+"""
 
 from __future__ import annotations
 
@@ -9,7 +15,7 @@ import json
 import ssl
 import time
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from urllib.parse import urlencode, urlsplit
 
 import attrs
@@ -18,7 +24,10 @@ from trigflow_github.testing.answers import Json
 from trigflow_github.testing.hooks import FakeHook, written
 
 TIMEOUT = 10.0  # seconds; as long as GitHub waits
+KEPT = timedelta(days=30)
+REDELIVERABLE = timedelta(days=3)
 _FORM = "application/x-www-form-urlencoded"
+_TARGETS = {"Repository": "repository", "Organization": "organization", "App": "integration"}
 UNREACHABLE = 502  # what GitHub's list of deliveries shows where no answer came
 
 
@@ -28,6 +37,7 @@ class Attempt:
 
     id: its own number; delivery: the GUID, the same for every attempt at an event.
     status: 0 where no answer came; then `error` says why. duration: seconds.
+    throttled_at: when GitHub held it back, if it did.
     """
 
     id: int
@@ -45,6 +55,7 @@ class Attempt:
     body: bytes = b""
     duration: float = 0.0
     error: str = ""
+    throttled_at: datetime | None = None
 
     @property
     def ok(self) -> bool:
@@ -55,6 +66,7 @@ class Attempt:
         """Show it as an entry of GitHub's list of deliveries."""
         payload: Json = json.loads(self.payload)
         repository: Json = payload.get("repository") or {}
+        installation: Json = payload.get("installation") or {}
         return {
             "id": self.id,
             "guid": self.delivery,
@@ -65,9 +77,9 @@ class Attempt:
             "status_code": self.status or UNREACHABLE,
             "event": self.event,
             "action": payload.get("action"),
-            "installation_id": None,
+            "installation_id": installation.get("id"),
             "repository_id": repository.get("id"),
-            "throttled_at": None,
+            "throttled_at": written(self.throttled_at) if self.throttled_at else None,
         }
 
     def shown_whole(self) -> Json:
@@ -93,6 +105,7 @@ def prepared(
     key: str | None,
     content_type: str | None = None,
     redelivery: bool = False,
+    throttled_at: datetime | None = None,
 ) -> Attempt:
     """Make the signed request for one hook; key: the secret to sign with, None: unsigned."""
     kind = content_type or ("application/json" if hook.content_type == "json" else _FORM)
@@ -105,11 +118,21 @@ def prepared(
         "X-GitHub-Event": event,
         "X-GitHub-Hook-ID": str(hook.id),
         "X-GitHub-Hook-Installation-Target-ID": str(hook.target_id),
-        "X-GitHub-Hook-Installation-Target-Type": hook.kind.lower(),
+        "X-GitHub-Hook-Installation-Target-Type": _TARGETS[hook.kind],
         **_signatures(key, body),
     }
     return Attempt(
-        number, delivery, hook.id, event, hook.url, payload, headers, body, now, redelivery=redelivery
+        number,
+        delivery,
+        hook.id,
+        event,
+        hook.url,
+        payload,
+        headers,
+        body,
+        now,
+        redelivery=redelivery,
+        throttled_at=throttled_at,
     )
 
 

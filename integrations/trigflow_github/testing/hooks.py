@@ -16,12 +16,15 @@ import attrs
 from trigflow_github.testing.answers import SECRET_SHOWN, Json, invalid
 
 HOOKS_PER_EVENT = 20
-Kind = Literal["Repository", "Organization"]
+Kind = Literal["Repository", "Organization", "App"]
 
 
 @attrs.define
 class FakeHook:
-    """A webhook; unlike an answer of GitHub it knows its secret."""
+    """A webhook; unlike an answer of GitHub it knows its secret.
+
+    place: "" for the webhook of an App. maker: the OAuth app that made it, which alone sees it.
+    """
 
     id: int
     place: str
@@ -36,6 +39,7 @@ class FakeHook:
     insecure_ssl: str = "0"
     secret: str | None = attrs.field(default=None, repr=False)
     last_response: Json = attrs.Factory(lambda: {"code": None, "status": "unused", "message": None})
+    maker: str | None = None
 
     def wants(self, event: str) -> bool:
         """Tell whether it is sent the event."""
@@ -48,6 +52,8 @@ class FakeHook:
 
     def shown(self, base_url: str) -> Json:
         """Show the hook as GitHub does."""
+        if self.kind == "App":
+            return self._shown_of_app(base_url)
         prefix = "repos" if self.kind == "Repository" else "orgs"
         url = f"{base_url}/{prefix}/{self.place}/hooks/{self.id}"
         hook: Json = {
@@ -66,6 +72,20 @@ class FakeHook:
         if self.kind == "Repository":
             hook |= {"test_url": f"{url}/test", "last_response": self.last_response}
         return hook
+
+    def _shown_of_app(self, base_url: str) -> Json:
+        return {
+            "type": "App",
+            "id": self.id,
+            "name": "web",
+            "active": self.active,
+            "events": list(self.events),
+            "config": self.config(),
+            "updated_at": written(self.updated_at),
+            "created_at": written(self.created_at),
+            "app_id": self.target_id,
+            "deliveries_url": f"{base_url}/app/hook/deliveries",
+        }
 
 
 def written(at: datetime) -> str:

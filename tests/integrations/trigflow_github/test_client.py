@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from trigflow import ApiError, NotFound, RateLimited, Unauthorized, __version__
 from trigflow_github.client import GitHubClient
+from trigflow_github.client.connection import Connection
 from trigflow_github.client.refusals import refusal
 from trigflow_github.samples import samples
 
@@ -235,14 +236,14 @@ def test_not_found_says_that_a_missing_scope_looks_the_same() -> None:
 
 def test_validation_errors_are_quoted() -> None:
     listed = [
-        {"resource": "Hook", "code": "custom", "message": "Hook already exists on this repository"},
+        {"resource": "Hook", "code": "custom", "message": "Invalid config attribute: content-type"},
         {"resource": "Hook", "field": "name", "code": "invalid"},
         "only text",
     ]
     error = refused(422, {"message": "Validation Failed", "errors": listed})
     assert isinstance(error, ApiError)
     assert error.message == (
-        "Validation Failed: Hook already exists on this repository; Hook.name invalid; only text"
+        "Validation Failed: Invalid config attribute: content-type; Hook.name invalid; only text"
     )
 
 
@@ -270,6 +271,42 @@ def test_a_secondary_limit_without_a_time_is_a_minute() -> None:
     error = refused(403, {"message": SECONDARY}, {"x-ratelimit-remaining": "4000", "x-ratelimit-reset": "9"})
     assert isinstance(error, RateLimited)
     assert error.until == NOW + timedelta(minutes=1)
+
+
+@given(st.sampled_from([403, 429]), st.integers(1, 15_000), st.none() | st.integers(-1000, 1000))
+def test_without_a_time_github_is_left_alone_for_a_minute(status: int, left: int, reset: int | None) -> None:
+    said = {} if reset is None else {"x-ratelimit-reset": str(int(NOW.timestamp()) + reset)}
+    error = refused(status, {"message": SECONDARY}, {"x-ratelimit-remaining": str(left), **said})
+    assert isinstance(error, RateLimited)
+    assert error.until == NOW + timedelta(seconds=60)
+
+
+@pytest.mark.parametrize("left", [{}, {"x-ratelimit-remaining": "4000"}])
+def test_the_abuse_detection_of_older_servers_is_a_limit_too(left: dict[str, str]) -> None:
+    said = "You have triggered an abuse detection mechanism. Please wait a few minutes before you try again."
+    error = refused(403, {"message": said}, left)
+    assert isinstance(error, RateLimited)
+    assert error.until == NOW + timedelta(minutes=1)
+
+
+@pytest.mark.anyio
+async def test_a_client_that_was_given_stays_open_and_keeps_its_own_headers() -> None:
+    script = Scripted(httpx.Response(200, json=ISSUE))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(script), follow_redirects=True) as http:
+        async with GitHubClient(TOKEN, http=http) as hub:
+            await hub.issue("acme/web", 1)
+        assert not http.is_closed
+        assert TOKEN not in str(http.headers)
+    assert script.requests[0].headers["authorization"] == f"Bearer {TOKEN}"
+
+
+@pytest.mark.anyio
+async def test_a_client_that_was_given_follows_no_redirect_either() -> None:
+    script = Scripted(httpx.Response(302, headers={"location": "https://evil.dev"}))
+    async with httpx.AsyncClient(transport=httpx.MockTransport(script), follow_redirects=True) as http:
+        with pytest.raises(ApiError, match="302"):
+            await GitHubClient(TOKEN, http=http).issue("acme/web", 1)
+    assert len(script.requests) == 1
 
 
 # Near-valid on purpose: these are what a careless int() or timedelta() trips over.
@@ -328,8 +365,12 @@ def test_the_token_goes_encrypted_or_stays_on_this_machine(url: str) -> None:
 
 def test_every_method_can_be_a_task() -> None:
     """A task's result is structured into what the method's annotation says, read at run time."""
-    methods = [method for name, method in vars(GitHubClient).items() if not name.startswith("_")]
-    assert len(methods) > 20
+    kinds = [kind for kind in GitHubClient.__mro__ if issubclass(kind, Connection) and kind is not Connection]
+    found = {
+        name: method for kind in kinds for name, method in vars(kind).items() if not name.startswith("_")
+    }
+    methods = list(found.values())
+    assert len(methods) > 30
     assert all("return" in get_type_hints(method) for method in methods)
 
 

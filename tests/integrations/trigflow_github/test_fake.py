@@ -3,66 +3,21 @@
 import hashlib
 import hmac
 import json
-import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any, Self, cast
+from typing import Any
 from urllib.parse import parse_qs
 
-import attrs
 import httpx
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, multiple, rule
 
+from tests.integrations.trigflow_github.receiver import Receiver
 from trigflow import ApiError, NotFound, RateLimited, Unauthorized
 from trigflow_github.client import GitHubClient
 from trigflow_github.testing import FakeGitHub
 
 HOOKS = "/repos/acme/web/hooks"
 DEAD = "http://127.0.0.1:9/hook"  # nobody listens on the discard port
-
-
-@attrs.frozen
-class Got:
-    headers: dict[str, str]
-    body: bytes
-
-
-class Receiver:
-    """A server that keeps what it is sent and answers with `status`."""
-
-    def __init__(self) -> None:
-        self.got: list[Got] = []
-        self.status = 200
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = self.rfile.read(int(self.headers["content-length"]))
-                outer.got.append(Got({name.lower(): value for name, value in self.headers.items()}, body))
-                self.send_response(outer.status)
-                self.send_header("Location", "http://127.0.0.1:9/elsewhere")
-                self.end_headers()
-                self.wfile.write(b"seen")
-
-            def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 - the base class's name
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.url = f"http://127.0.0.1:{self.server.server_port}/hook?x=1"
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.02,))
-
-    def __enter__(self) -> Self:
-        self.thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.server.shutdown()
-        self.thread.join()
-        self.server.server_close()
 
 
 @pytest.fixture
@@ -96,89 +51,6 @@ def create(api: httpx.Client, body: dict[str, Any], path: str = HOOKS) -> dict[s
 
 def sha256(secret: str, body: bytes) -> str:
     return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
-
-
-def test_a_created_hook_is_shown_without_its_secret(fake: FakeGitHub, api: httpx.Client) -> None:
-    answer = api.post(HOOKS, json=wanted(DEAD, "push", "issues", secret="hush"))
-    hook = answer.json()
-    assert answer.headers["location"] == hook["url"] == f"{fake.url}{HOOKS}/{hook['id']}"
-    assert (hook["type"], hook["name"], hook["active"]) == ("Repository", "web", True)
-    assert hook["events"] == ["push", "issues"]
-    assert hook["config"] == {"content_type": "json", "insecure_ssl": "0", "url": DEAD, "secret": "********"}
-    assert hook["last_response"] == {"code": None, "status": "unused", "message": None}
-    assert api.get(f"{HOOKS}/{hook['id']}/config").json() == hook["config"]
-    assert [hook.secret for hook in fake.hooks("acme/web")] == ["hush"]
-    assert "hush" not in repr(fake.hooks("acme/web"))
-
-
-def test_defaults_are_those_of_the_documentation(api: httpx.Client) -> None:
-    hook = create(api, {"config": {"url": DEAD}})
-    assert (hook["events"], hook["active"], hook["config"]["content_type"]) == (["push"], True, "form")
-
-
-def test_a_hook_of_an_organization_must_be_named(api: httpx.Client) -> None:
-    assert api.post("/orgs/acme/hooks", json={"config": {"url": DEAD}}).status_code == 422
-    hook = create(api, wanted(), "/orgs/acme/hooks")
-    assert hook["type"] == "Organization"
-    assert "last_response" not in hook
-
-
-@pytest.mark.parametrize(
-    ("change", "said"),
-    [
-        ({"name": "email"}, {"resource": "Hook", "field": "name", "code": "invalid"}),
-        ({"config": {"url": DEAD, "content_type": "xml"}}, "Invalid config attribute: content-type"),
-        ({"config": {"content_type": "json"}}, {"resource": "Hook", "field": "url", "code": "missing_field"}),
-        ({"events": "push"}, {"resource": "Hook", "field": "events", "code": "invalid"}),
-    ],
-)
-def test_what_github_refuses_is_a_422(api: httpx.Client, change: dict[str, Any], said: Any) -> None:
-    answer = api.post(HOOKS, json=wanted() | change)
-    assert answer.status_code == 422
-    body = answer.json()
-    assert body["message"] == "Validation Failed"
-    assert said in (body["errors"][0], body["errors"][0].get("message"))
-    assert api.get(HOOKS).json() == []
-
-
-def test_the_same_url_with_the_same_event_is_refused(api: httpx.Client) -> None:
-    create(api, wanted(DEAD, "push", "issues"))
-    create(api, wanted(DEAD, "star"))
-    for events in (("issues",), ("*",)):
-        answer = api.post(HOOKS, json=wanted(DEAD, *events))
-        assert answer.status_code == 422
-        assert answer.json()["errors"][0]["message"] == "Hook already exists on this repository"
-
-
-def test_an_event_has_at_most_twenty_hooks(api: httpx.Client) -> None:
-    for number in range(20):
-        create(api, wanted(f"{DEAD}/{number}", "push"))
-    answer = api.post(HOOKS, json=wanted(f"{DEAD}/more", "push"))
-    assert answer.json()["errors"][0]["message"] == 'The "push" event cannot have more than 20 hooks'
-    create(api, wanted(f"{DEAD}/more", "issues"))
-
-
-def test_a_list_is_paged_with_links(api: httpx.Client) -> None:
-    ids = [create(api, wanted(f"{DEAD}/{number}", "push"))["id"] for number in range(5)]
-    seen: list[int] = []
-    url, pages = f"{HOOKS}?per_page=2", 0
-    while url:
-        answer = api.get(url)
-        seen += [hook["id"] for hook in answer.json()]
-        url, pages = answer.links.get("next", {}).get("url", ""), pages + 1
-    assert (seen, pages) == (ids, 3)
-    assert "link" not in api.get(HOOKS).headers
-
-
-def test_the_secret_is_lost_unless_it_is_given_again(fake: FakeGitHub, api: httpx.Client) -> None:
-    hook = create(api, wanted(DEAD, secret="hush"))
-    path = f"{HOOKS}/{hook['id']}"
-    api.patch(f"{path}/config", json={"content_type": "form"})
-    assert [(at.secret, at.content_type) for at in fake.hooks("acme/web")] == [("hush", "form")]
-    api.patch(path, json={"config": {"url": DEAD, "secret": "new"}})
-    assert [at.secret for at in fake.hooks("acme/web")] == ["new"]
-    api.patch(path, json={"config": {"url": DEAD}})
-    assert [at.secret for at in fake.hooks("acme/web")] == [None]
 
 
 @pytest.mark.parametrize("authorization", [None, "Bearer bad", "good", "Basic good"])
@@ -464,97 +336,3 @@ async def test_a_used_up_limit_names_its_end() -> None:
             assert caught.value.until == datetime(2026, 1, 1, 13, tzinfo=UTC)
             times.append(caught.value.until)
             await client.viewer()
-
-
-EVENTS = ("push", "issues", "star", "*")
-event_lists = st.lists(st.sampled_from(EVENTS), min_size=1, max_size=3, unique=True)
-urls = st.sampled_from([f"{DEAD}/{number}" for number in range(3)])
-secrets = st.none() | st.sampled_from(["one", "two"])
-
-
-@attrs.define
-class Modelled:
-    url: str
-    events: set[str]
-    secret: str | None
-
-
-class HooksAgree(RuleBasedStateMachine):
-    """The fake's webhooks beside a plain model: a dict, and one rule for what may overlap."""
-
-    ids = Bundle("ids")
-
-    @initialize()
-    def start(self) -> None:
-        self.fake = FakeGitHub(token="good").__enter__()
-        self.api = httpx.Client(base_url=self.fake.url, headers={"authorization": "token good"})
-        self.model: dict[int, Modelled] = {}
-
-    def teardown(self) -> None:
-        self.api.close()
-        self.fake.__exit__()
-
-    def taken(self, url: str, events: set[str], *, but: int | None = None) -> bool:
-        others = [hook for number, hook in self.model.items() if number != but and hook.url == url]
-        return any("*" in hook.events | events or hook.events & events for hook in others)
-
-    @rule(target=ids, url=urls, events=event_lists, secret=secrets)
-    def create(self, url: str, events: list[str], secret: str | None) -> Any:
-        config = {"url": url, "content_type": "json"} | ({"secret": secret} if secret else {})
-        answer = self.api.post(HOOKS, json={"name": "web", "events": events, "config": config})
-        if self.taken(url, set(events)):
-            assert answer.status_code == 422
-            return cast("Any", multiple())
-        assert answer.status_code == 201
-        self.model[answer.json()["id"]] = Modelled(url, set(events), secret)
-        return answer.json()["id"]
-
-    @rule(number=ids, url=urls, events=event_lists, secret=secrets)
-    def replace(self, number: int, url: str, events: list[str], secret: str | None) -> None:
-        config = {"url": url} | ({"secret": secret} if secret else {})
-        answer = self.api.patch(f"{HOOKS}/{number}", json={"events": events, "config": config})
-        if self.taken(url, set(events), but=number):
-            assert answer.status_code == 422
-        else:
-            assert answer.status_code == 200
-            self.model[number] = Modelled(url, set(events), secret)
-
-    @rule(number=ids, add=event_lists, remove=event_lists, secret=secrets)
-    def add_and_remove(self, number: int, add: list[str], remove: list[str], secret: str | None) -> None:
-        hook = self.model[number]
-        events = (hook.events | set(add)) - set(remove)
-        config = {"url": hook.url} | ({"secret": secret} if secret else {})
-        told = {"add_events": add, "remove_events": remove, "config": config}
-        answer = self.api.patch(f"{HOOKS}/{number}", json=told)
-        if self.taken(hook.url, events, but=number):
-            assert answer.status_code == 422
-        else:
-            assert answer.status_code == 200
-            self.model[number] = Modelled(hook.url, events, secret)
-
-    @rule(number=ids, secret=st.sampled_from(["one", "two"]))
-    def change_the_secret_alone(self, number: int, secret: str) -> None:
-        assert self.api.patch(f"{HOOKS}/{number}/config", json={"secret": secret}).status_code == 200
-        self.model[number].secret = secret
-
-    @rule(number=consumes(ids))
-    def delete(self, number: int) -> None:
-        assert self.api.delete(f"{HOOKS}/{number}").status_code == 204
-        assert self.api.delete(f"{HOOKS}/{number}").status_code == 404
-        del self.model[number]
-
-    @invariant()
-    def the_list_is_the_model(self) -> None:
-        listed = self.api.get(HOOKS, params={"per_page": 100}).json()
-        shown = {hook["id"]: (hook["config"]["url"], set(hook["events"])) for hook in listed}
-        assert shown == {number: (hook.url, hook.events) for number, hook in self.model.items()}
-        masked = {hook["id"] for hook in listed if hook["config"].get("secret") == "********"}
-        assert masked == {number for number, hook in self.model.items() if hook.secret}
-        kept = {hook.id: hook.secret for hook in self.fake.hooks("acme/web")}
-        assert kept == {number: hook.secret for number, hook in self.model.items()}
-
-
-HooksAgree.TestCase.settings = settings(
-    max_examples=15, stateful_step_count=12, deadline=None, suppress_health_check=[HealthCheck.too_slow]
-)
-TestHooksAgree = HooksAgree.TestCase

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from trigflow.stores.memory.connections import ConnectionTables
+from trigflow.stores.memory.health import HealthTables
 from trigflow.stores.memory.log import LogTables
 from trigflow.stores.memory.registry import RegistryTables
 from trigflow.stores.memory.retention import RetentionTables
+from trigflow.stores.memory.subscribers import SubscriberTables
+from trigflow.stores.memory.wants import WantTables
 
 
-class MemoryStore(LogTables, RegistryTables, RetentionTables):
+class MemoryStore(
+    LogTables, RegistryTables, SubscriberTables, WantTables, ConnectionTables, HealthTables, RetentionTables
+):
     """Keeps everything until the process ends."""
 
 

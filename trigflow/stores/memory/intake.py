@@ -22,14 +22,24 @@ class IntakeTables(Tables):
         duplicates: set[int] = set()
         for number, event in enumerate(delivery.events):
             subscription = event.subscription_id or delivery.subscription_id or ""
-            if (subscription, event.event_id) in self._known:
+            dedupe_id = event.dedupe_id or event.event_id
+            if (subscription, dedupe_id) in self._known:
                 duplicates.add(number)
                 continue
-            self._known[subscription, event.event_id] = delivery.received_at
+            self._known[subscription, dedupe_id] = delivery.received_at
             row = v.EventRow(
-                event.id, event.event_id, event.name, event.at, subscription, delivery.id, event.sealed
+                event.id,
+                event.event_id,
+                event.name,
+                event.at,
+                subscription,
+                delivery.id,
+                event.sealed,
+                event.subscriber,
             )
-            self._events[event.id] = Event(row, event.payload, event.context, event.sealed)
+            self._events[event.id] = Event(
+                row, event.payload, event.context, event.sealed, event.subscriber, dedupe_id
+            )
             self._add_runs(event.id, event.runs, delivery.received_at)
         all_known = bool(duplicates) and len(duplicates) == len(delivery.events)
         outcome: r.DeliveryOutcome = "duplicate" if all_known else delivery.outcome
@@ -64,7 +74,7 @@ class IntakeTables(Tables):
             return
         starts = 0 if statement.owner is None else 1
         self._queue[statement.run_id] = Queued(
-            statement.due_at, statement.priority, statement.owner, starts=starts
+            statement.due_at, statement.priority, statement.owner, starts=starts, held=statement.held
         )
 
     def _update(self, delivery: r.NewDelivery, update: r.Update) -> None:
@@ -78,8 +88,9 @@ class IntakeTables(Tables):
         if update.cause and kept.state != "removed":
             data = None if update.gone else kept.data
             kept = attrs.evolve(
-                kept, state=update.state or kept.state, cause=update.cause, data=data, next_at=0
-            )
+                kept, state=update.state or kept.state, cause=update.cause, data=data,
+                next_at=min(kept.next_at, 0) - 1, asked=update.asked or kept.asked,
+            )  # fmt: skip
         self._subscriptions[kept.id] = kept
         endpoint = self._endpoints.get(delivery.endpoint_id)
         if update.activates and endpoint is not None and endpoint.state == "pending":

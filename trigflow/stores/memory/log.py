@@ -10,19 +10,28 @@ from trigflow.runtime import views as v
 from trigflow.stores.memory.runs import RunTables
 from trigflow.stores.memory.tables import Run, tasks_of
 
+LOOKED = 10_000  # deliveries, of which those of one endpoint are shown
+
 
 class LogTables(RunTables):
     """What people look at."""
 
     async def deliveries(
-        self, *, limit: int, before: str | None = None, outcome: str | None = None
+        self,
+        *,
+        limit: int,
+        before: str | None = None,
+        outcome: str | None = None,
+        endpoint: str | None = None,
     ) -> Sequence[v.DeliveryRow]:
-        """Return deliveries, newest first."""
+        """Return deliveries, newest first; those of one endpoint among the last LOOKED."""
         found = [
             delivery
             for delivery in sorted(self._deliveries.values(), key=lambda one: one.id, reverse=True)
             if (before is None or delivery.id < before) and outcome in (None, delivery.outcome)
         ]
+        if endpoint is not None:
+            found = [delivery for delivery in found[:LOOKED] if delivery.endpoint_id == endpoint]
         return [await self._row(delivery) for delivery in found[:limit]]
 
     async def delivery(self, delivery_id: str) -> tuple[v.DeliveryRow, bytes | None] | None:
@@ -37,7 +46,7 @@ class LogTables(RunTables):
         return v.DeliveryRow(
             d.id, d.endpoint_id, "" if endpoint is None else endpoint.source, d.subscription_id,
             d.received_at, d.outcome, d.cause, d.status, d.method, d.headers, d.trace, len(events), runs,
-            d.sealed,
+            d.sealed, d.key_serial,
         )  # fmt: skip
 
     async def events(self, delivery_id: str) -> Sequence[v.EventRow]:
@@ -79,11 +88,11 @@ class LogTables(RunTables):
         )
         if run.finish is None:
             error = run.attempts[-1].error if run.attempts else None
-            return v.RunRow(*head, None, self._tried(new.id), error, new.replay_of)
+            return v.RunRow(*head, None, self._tried(new.id), error, new.replay_of, event.subscriber)
         end = run.finish
-        return v.RunRow(*head, end.ended_at, end.attempts, end.error, new.replay_of)
+        return v.RunRow(*head, end.ended_at, end.attempts, end.error, new.replay_of, event.subscriber)
 
     def _state(self, run: Run) -> State:
         q = self._queue.get(run.new.id)
-        place = None if q is None else Place(q.due_at, q.owner, q.starts, q.waits)
+        place = None if q is None else Place(q.due_at, q.owner, q.starts, q.waits, q.held)
         return state_of(None if run.finish is None else run.finish.state, place)

@@ -1,37 +1,25 @@
-"""Endpoints, subscriptions, their keys, and what processes want."""
+"""Endpoints and subscriptions."""
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
-from collections import defaultdict
+from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
+from heapq import nsmallest
 
 import attrs
 
+from trigflow.core.plan import Identity
 from trigflow.runtime import records as r
-from trigflow.stores.memory.tables import Tables
+from trigflow.stores.memory.subscriptions import SubscriptionTables, next_serial
 
 
-class RegistryTables(Tables):
-    """Where endpoints, subscriptions and wants are kept."""
-
-    def __init__(self, *, store_id: str) -> None:
-        """Start empty."""
-        super().__init__(store_id=store_id)
-        self._tokens: dict[str, str] = {}  # to the endpoint's id
-        # Of the subscriptions that are not removed: ids by what they are for; sorted ids by where they are.
-        self._identities: dict[tuple[str, str, str], str] = {}
-        self._behind: defaultdict[str, list[str]] = defaultdict(list)
-        self._addresses: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
+class RegistryTables(SubscriptionTables):
+    """Where endpoints and subscriptions are kept."""
 
     async def endpoints_at(self, tokens: Collection[str]) -> Mapping[str, r.Endpoint]:
         """Find endpoints by the random parts of their URLs."""
         there = ((token, self._endpoints[self._tokens[token]]) for token in tokens if token in self._tokens)
-        return {
-            token: attrs.evolve(e, subscriptions=self._first(e.id))
-            for token, e in there
-            if e.state != "removed"
-        }
+        return {token: attrs.evolve(e, subscriptions=self._first(e.id)) for token, e in there}
 
     async def receiving(
         self, addresses: Collection[tuple[str, str]]
@@ -42,12 +30,10 @@ class RegistryTables(Tables):
         found = ((one, [s for s in some if s.state not in r.TAKES_NOTHING]) for one, some in there)
         return {one: some for one, some in found if some}
 
-    async def endpoints_for(
-        self, identities: Collection[tuple[str, str, str]]
-    ) -> Mapping[tuple[str, str, str], r.Endpoint]:
+    async def endpoints_for(self, identities: Collection[Identity]) -> Mapping[Identity, r.Endpoint]:
         """Find subscriptions by what they are for."""
-        there = (self._subscriptions[self._identities[one]] for one in identities if one in self._identities)
-        return {s.identity: attrs.evolve(self._endpoints[s.endpoint_id], subscriptions=(s,)) for s in there}
+        there = [self._identities[one] for one in identities if one in self._identities]
+        return {one.subscriptions[0].identity: one for one in self._with_endpoints(there)}
 
     async def subscription(self, subscription_id: str) -> r.Subscription | None:
         """Return a subscription that is not removed."""
@@ -67,53 +53,110 @@ class RegistryTables(Tables):
             if e.state != "removed"
         ]
 
-    async def create_subscription(self, endpoint: r.Endpoint, subscription: r.Subscription) -> r.Subscription:
-        """Keep a subscription with its endpoint, unless one of the same identity exists."""
-        kept = self._identities.get(subscription.identity)
-        if kept is not None:
-            return self._subscriptions[kept]
-        self._endpoints.setdefault(endpoint.id, endpoint)
-        self._tokens.setdefault(endpoint.token, endpoint.id)
-        self._subscriptions[subscription.id] = subscription
-        self._index(subscription)
-        return subscription
+    async def page(self, *, after: str = "", limit: int) -> Sequence[r.Endpoint]:
+        """Return subscriptions that are not removed by id, those after one of them."""
+        start = bisect_right(self._live, after)
+        return self._with_endpoints(self._live[start : start + limit])
+
+    async def due(self, *, now: int, limit: int) -> Sequence[r.Endpoint]:
+        """Return subscriptions to be looked at by now, the longest due first."""
+        due = ((self._subscriptions[id_].next_at, id_) for id_ in self._live)
+        return self._with_endpoints(
+            [id_ for _, id_ in nsmallest(limit, (one for one in due if one[0] <= now))]
+        )
+
+    async def next_look(self) -> int | None:
+        """Tell when the next subscription is to be looked at."""
+        return min((self._subscriptions[id_].next_at for id_ in self._live), default=None)
+
+    async def look_soon(self, identities: Collection[Identity]) -> None:
+        """Have subscriptions looked at at once."""
+        for identity in identities:
+            self._look_soon(identity)
+
+    async def sources(self) -> Collection[str]:
+        """Return the ids of the sources that have an endpoint."""
+        return sorted({endpoint.source for endpoint in self._endpoints.values()})
+
+    async def create_subscriptions(self, pairs: Sequence[tuple[r.Endpoint, r.Subscription]]) -> None:
+        """Keep subscriptions with their endpoints, but none of an identity that is kept."""
+        for pair in pairs:
+            self._insert_pair(*pair)
 
     async def save_subscription(
         self, subscription: r.Subscription, *, sealed_key: bytes | None = None
     ) -> None:
-        """Replace a subscription's row; with a key, make that the endpoint's current one."""
+        """Replace a subscription's row but for metadata and activity; with a key, make it the only one."""
+        new = self._save(subscription)
+        if sealed_key is not None:
+            endpoint = self._endpoints[new.endpoint_id]
+            key = r.StoredKey(next_serial(endpoint), sealed_key, created_at=new.updated_at)
+            self._endpoints[endpoint.id] = attrs.evolve(endpoint, keys=(key,))
+
+    async def save_rotated(
+        self, subscription: r.Subscription, sealed_key: bytes, *, old_webhook: bytes | None, at: int
+    ) -> None:
+        """Replace a row as `save_subscription` does and add a newer key, at once."""
+        endpoint_id = self._save(subscription).endpoint_id
+        keys = self._endpoints[endpoint_id].keys
+        if keys and old_webhook is not None:
+            await self.keep_webhook(endpoint_id, keys[0].serial, old_webhook)
+        await self.add_key(endpoint_id, sealed_key, at=at)
+
+    async def ask(self, subscription_id: str, what: str) -> None:
+        """Have something done for a subscription at once."""
+        kept = self._subscriptions.get(subscription_id)
+        if kept is not None and kept.state != "removed":
+            sooner = min(kept.next_at, 0) - 1
+            self._subscriptions[subscription_id] = attrs.evolve(kept, asked=what, next_at=sooner)
+
+    async def look_again(self, subscription_id: str, *, at: int, was: int) -> None:
+        """Say when a subscription is looked at next, unless `next_at` is not what it was."""
+        kept = await self.subscription(subscription_id)
+        if kept is not None and kept.next_at == was:
+            self._subscriptions[kept.id] = attrs.evolve(kept, next_at=at)
+
+    def _save(self, subscription: r.Subscription) -> r.Subscription:
         kept = self._subscriptions[subscription.id]
         self._unindex(kept)
-        self._subscriptions[subscription.id] = attrs.evolve(subscription, metadata=kept.metadata)
-        self._index(subscription)
-        endpoint = self._endpoints[subscription.endpoint_id]
-        if sealed_key is not None:
-            endpoint = attrs.evolve(endpoint, keys=(r.StoredKey(1, sealed_key, None),))
-        if subscription.state == "active":
-            endpoint = attrs.evolve(endpoint, state="active")
-        self._endpoints[endpoint.id] = endpoint
+        new = attrs.evolve(
+            subscription, metadata=kept.metadata, last_at=kept.last_at, seen=kept.seen,
+            usual_gap=kept.usual_gap,
+        )  # fmt: skip
+        self._subscriptions[new.id] = new
+        self._index(new)
+        endpoint = self._endpoints[new.endpoint_id]
+        if new.state == "active" and endpoint.state == "pending":
+            self._endpoints[endpoint.id] = attrs.evolve(endpoint, state="active")
+        return new
 
-    async def capture_key(self, endpoint_id: str, sealed: bytes, *, at: int) -> bool:
-        """Keep a key that arrived in a handshake, once and only while pending."""
-        endpoint = self._endpoints.get(endpoint_id)
-        if endpoint is None or endpoint.state != "pending" or endpoint.keys:
-            return False
-        self._endpoints[endpoint_id] = attrs.evolve(endpoint, keys=(r.StoredKey(1, sealed, None),))
-        return True
-
-    async def set_lease(self, endpoint_id: str, *, until: int) -> None:
+    async def set_lease(self, endpoint_id: str, *, at: int, until: int) -> None:
         """Keep how long a provider keeps an endpoint's subscriptions."""
         for id_ in self._behind.get(endpoint_id, ()):
-            self._subscriptions[id_] = attrs.evolve(self._subscriptions[id_], lease_until=until)
+            kept = self._subscriptions[id_]
+            self._subscriptions[id_] = attrs.evolve(kept, leased_at=at, lease_until=until)
 
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
         """Mark a subscription removed, and its endpoint if it was the last."""
-        gone = self._subscriptions[subscription_id]
+        gone = self._subscriptions.get(subscription_id)
+        if gone is None or gone.state == "removed":
+            return
         self._subscriptions[subscription_id] = attrs.evolve(gone, state="removed", updated_at=at)
         self._unindex(gone)
         if not self._behind[gone.endpoint_id]:
             endpoint = self._endpoints[gone.endpoint_id]
-            self._endpoints[endpoint.id] = attrs.evolve(endpoint, state="removed")
+            self._endpoints[endpoint.id] = attrs.evolve(endpoint, state="removed", removed_at=at)
+
+    async def release_held(self, subscription_id: str) -> int:
+        """Let the held runs of a subscription's events be taken."""
+        held = [
+            queued
+            for run, queued in self._queue.items()
+            if queued.held and self._events[self._runs[run].event].row.subscription_id == subscription_id
+        ]
+        for queued in held:
+            queued.held = False
+        return len(held)
 
     async def claim_subscription(self, subscription_id: str, owner: str, *, now: int, until: int) -> bool:
         """Take the right to register."""
@@ -129,17 +172,6 @@ class RegistryTables(Tables):
         """Give the right back."""
         if self._claims.get(subscription_id, ("", 0))[0] == owner:
             del self._claims[subscription_id]
-
-    async def put_wants(self, owner: str, wants: Sequence[r.Want], *, at: int) -> None:
-        """Replace what one process wants."""
-        self._wants[owner] = (at, wants)
-
-    async def wants(self, *, since: int) -> Sequence[r.Want]:
-        """Return what processes want whose wants are not older than `since`."""
-        fresh = [
-            (at, owner, want) for owner, (at, wants) in self._wants.items() if at >= since for want in wants
-        ]
-        return [want for *_, want in sorted(fresh, key=lambda one: (one[2].identity, *one[:2]))]
 
     async def log_registration(self, attempt: r.RegistrationAttempt) -> None:
         """Keep an attempt at registering."""
@@ -157,22 +189,6 @@ class RegistryTables(Tables):
             behind += [one for one in others if one.state not in r.TAKES_NOTHING][:1]
         return tuple(behind)
 
-    def _index(self, s: r.Subscription) -> None:
-        if s.state == "removed":
-            return
-        self._identities[s.identity] = s.id
-        insort(self._behind[s.endpoint_id], s.id)
-        if s.account is not None:
-            insort(self._addresses[s.endpoint_id, s.account], s.id)
-
-    def _unindex(self, s: r.Subscription) -> None:
-        if s.state == "removed":
-            return
-        del self._identities[s.identity]
-        _take_out(self._behind[s.endpoint_id], s.id)
-        if s.account is not None:
-            _take_out(self._addresses[s.endpoint_id, s.account], s.id)
-
-
-def _take_out(ids: list[str], id_: str) -> None:
-    del ids[bisect_left(ids, id_)]
+    def _with_endpoints(self, ids: Sequence[str]) -> list[r.Endpoint]:
+        there = (self._subscriptions[id_] for id_ in ids)
+        return [attrs.evolve(self._endpoints[one.endpoint_id], subscriptions=(one,)) for one in there]

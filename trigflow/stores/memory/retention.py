@@ -44,10 +44,16 @@ class RetentionTables(Tables):
                 return [(d.id,) for d in kept if not self._needed(d.id, before)]
             case "registrations":
                 return [(one.id,) for one in self._attempts if one.at < before]
+            case "recoveries":
+                return [(one.id,) for one in self._recoveries if one.at < before]
+            case "audit":
+                return [(str(number),) for number, one in self._audit.items() if one.at < before]
+            case "removed":
+                return self._removed_before(before)
             case "processes":
                 return self._gone(before)
             case "dedupe":
-                there = {(one.row.subscription_id, one.row.event_id) for one in self._events.values()}
+                there = {(one.row.subscription_id, one.dedupe_id) for one in self._events.values()}
                 return [key for key, at in self._known.items() if at < before and key not in there]
 
     def _received(self, before: int) -> list[r.NewDelivery]:
@@ -70,6 +76,13 @@ class RetentionTables(Tables):
         lived = {owner for owner, beat in self._beats.items() if beat < before and owner not in owners}
         return [(owner,) for owner in sorted(wanted | lived)]
 
+    def _removed_before(self, before: int) -> list[tuple[str, ...]]:
+        endpoints = [
+            e for e in self._endpoints.values() if e.removed_at is not None and e.removed_at < before
+        ]
+        gone = [s for s in self._subscriptions.values() if s.state == "removed" and s.updated_at < before]
+        return [*(("endpoints", one.id) for one in endpoints), *(("subscriptions", one.id) for one in gone)]
+
     # --- removals
 
     def _removers(self) -> Mapping[r.Kind, Callable[..., object]]:
@@ -79,6 +92,9 @@ class RetentionTables(Tables):
             "deliveries": self._remove_delivery,
             "bodies": self._remove_body,
             "registrations": self._remove_registration,
+            "recoveries": self._remove_recovery,
+            "audit": self._remove_audit,
+            "removed": self._remove_removed,
             "processes": self._remove_process,
             "dedupe": lambda *key: self._known.pop(key),
         }
@@ -99,6 +115,18 @@ class RetentionTables(Tables):
 
     def _remove_registration(self, id_: str) -> None:
         self._attempts = [one for one in self._attempts if one.id != id_]
+
+    def _remove_recovery(self, id_: str) -> None:
+        self._recoveries = [one for one in self._recoveries if one.id != id_]
+
+    def _remove_audit(self, number: str) -> None:
+        del self._audit[int(number)]
+
+    def _remove_removed(self, table: str, id_: str) -> None:
+        if table == "endpoints":
+            self._tokens.pop(self._endpoints.pop(id_).token)
+        else:
+            del self._subscriptions[id_]
 
     def _remove_process(self, owner: str) -> None:
         self._wants.pop(owner, None)

@@ -22,7 +22,7 @@ class RunTables(IntakeTables):
         return None if text is None else r.LoadedRun(
             run_id, run.new.job, run.created_at, run.new.replay_of, run.event, event.row.event_id,
             event.row.name, event.row.at, event.context, text, event.row.delivery_id,
-            event.row.subscription_id, tasks_of(run), self._is_sealed(event),
+            event.row.subscription_id, tasks_of(run), self._is_sealed(event), event.subscriber,
         )  # fmt: skip
 
     def _is_sealed(self, event: Event) -> bool:
@@ -93,7 +93,7 @@ class RunTables(IntakeTables):
         """Claim due runs that nobody has, or whose owner is gone."""
         alive = {name for name, beat in self._beats.items() if beat >= alive_since} | {owner}
         lost = [run for run, queued in self._queue.items() if queued.owner and queued.owner not in alive]
-        free = [run for run, queued in self._queue.items() if queued.owner is None and queued.due_at <= now]
+        free = [run for run, queued in self._queue.items() if queued.is_free and queued.due_at <= now]
         free.sort(key=lambda run: (-self._queue[run].priority, self._queue[run].due_at, run))
         taken = lost + free[: max(0, limit - len(lost))]
         taken.sort(key=lambda run: (-self._queue[run].priority, self._queue[run].due_at, run))
@@ -108,7 +108,7 @@ class RunTables(IntakeTables):
 
     async def beat(self, owner: str, *, now: int) -> None:
         """Say that a process lives."""
-        self._beats[owner] = now
+        self._beats[owner] = self._last_beat = now
 
     async def leave(self, owner: str) -> None:
         """Say that a process has ended; what it still holds is free."""
@@ -123,7 +123,7 @@ class RunTables(IntakeTables):
 
     async def next_due(self) -> int | None:
         """Tell when the next unclaimed run is due."""
-        return min((queued.due_at for queued in self._queue.values() if queued.owner is None), default=None)
+        return min((queued.due_at for queued in self._queue.values() if queued.is_free), default=None)
 
     def glance(self) -> int | None:
         """Return None: nobody else can write."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 import attrs
 
+from trigflow.core.plan import Identity
 from trigflow.runtime import records as r
 from trigflow.runtime import views as v
 
@@ -36,6 +38,12 @@ class Queued:
     starts: int = 0
     attempts: int = 0
     waits: bool = False
+    held: bool = False
+
+    @property
+    def is_free(self) -> bool:
+        """Tell whether anybody may take it once it is due."""
+        return self.owner is None and not self.held
 
 
 @attrs.define
@@ -46,6 +54,8 @@ class Event:
     payload: bytes | None
     context: bytes | None
     sealed: bool
+    subscriber: bytes | None
+    dedupe_id: str
 
 
 class Tables:
@@ -64,9 +74,23 @@ class Tables:
         self._endpoints: dict[str, r.Endpoint] = {}
         self._subscriptions: dict[str, r.Subscription] = {}
         self._claims: dict[str, tuple[str, int]] = {}
+        self._tokens: dict[str, str] = {}  # to the endpoint's id
+        # Of the subscriptions that are not removed: ids by what they are for; sorted ids, all and by
+        # where they are.
+        self._identities: dict[Identity, str] = {}
+        self._live: list[str] = []
+        self._behind: defaultdict[str, list[str]] = defaultdict(list)
+        self._addresses: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self._wants: dict[str, tuple[int, Sequence[r.Want]]] = {}
         self._attempts: list[r.RegistrationAttempt] = []
         self._chores: dict[str, int] = {}
+        self._last_beat: int | None = None
+        self._subscribers: dict[tuple[str, str], r.Subscriber] = {}
+        self._connections: dict[str, r.Connection] = {}
+        self._connection_claims: dict[str, tuple[str, int]] = {}
+        self._recoveries: list[r.Recovery] = []
+        self._alerts: dict[tuple[str, str], r.AlertRow] = {}
+        self._audit: dict[int, r.AuditEntry] = {}
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,7 +6,8 @@ each read. Our tables are STRICT: a column holds what it declares.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, cast
 
@@ -63,3 +64,17 @@ def connect(path: Path, *, readonly: bool = False) -> Connection:
     connection = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READONLY if readonly else writes)
     connection.set_busy_timeout(BUSY_MS)
     return cast("Connection", connection)
+
+
+@contextmanager
+def overwriting(connection: Connection) -> Generator[None, None, None]:
+    """Have SQLite overwrite what is deleted or moved meanwhile, and the pages that it leaves free.
+
+    Around every write to a table with secrets: one that makes a row longer, or splits a page, moves
+    others. Not in general: that was 2 % of an event's time.
+    """
+    connection.pragma("secure_delete", "on")
+    try:
+        yield
+    finally:
+        connection.pragma("secure_delete", "off")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from time import monotonic
 from types import TracebackType
@@ -29,7 +29,14 @@ OLDEST_SQLITE = 3_051_003
 READERS = 4
 AUTO_VACUUM = "incremental"  # free pages can be given back in small steps (see shrinking.py), and only then
 LARGEST_WAL = 64 * 1024 * 1024  # bytes that the -wal keeps once nobody reads an older state of the store
-REGISTRY = ("endpoints", "keys", "subscriptions")  # small, and without them nothing is understood
+REGISTRY = (
+    "endpoints",
+    "keys",
+    "subscriptions",
+    "subscribers",
+    "connections",
+)  # small, and without them nothing is understood
+WAL_MS = 2_000  # how long who reads or writes is waited for, when the -wal is to be emptied at once
 LOOK = 1.0  # seconds between two looks whether the files are there
 CHECKED = 64 * 1024 * 1024  # bytes; a store up to this size is looked through when it is opened (50 ms)
 # Without stubs of its own; what it takes and gives is said here once.
@@ -220,6 +227,22 @@ class Database:
         except apsw.Error:  # whoever comes after a crash puts the WAL in order first
             return None
         return version
+
+    async def empty_wal(self) -> bool:
+        """Bring what the -wal holds into the file and cut it off; False where somebody still reads from it.
+
+        Who overwrites something calls it: until then the -wal, or the file, has what was there before.
+        """
+        return await anyio.to_thread.run_sync(self._empty_wal)
+
+    def _empty_wal(self) -> bool:
+        try:
+            with closing(connect(self.path)) as connection:
+                connection.set_busy_timeout(WAL_MS)
+                ((busy, *_),) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except apsw.Error:
+            return False
+        return not busy
 
     def _closed(self) -> StoreUnavailable:
         if self._inherited:

@@ -9,10 +9,10 @@ from trigflow.stores.sqlite.connection import Connection
 from trigflow.stores.sqlite.database import Database, pack
 
 _DEDUPE = "INSERT OR IGNORE INTO dedupe VALUES(?,?,?)"
-_EVENT = "INSERT INTO events VALUES(?,?,?,?,?,?,?,?,?)"
+_EVENT = "INSERT INTO events VALUES(?,?,?,?,?,?,?,?,?,?,?)"
 _RUN = "INSERT INTO runs VALUES(?,?,?,?,?,?,NULL)"
-_DELIVERY = "INSERT INTO deliveries VALUES(?,?,?,?,?,?,?,?,?,?,?,?)"
-_ENQUEUE = "INSERT INTO queue VALUES(?,?,?,?,0,?,0,0,0)"
+_DELIVERY = "INSERT INTO deliveries VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)"
+_ENQUEUE = "INSERT INTO queue VALUES(?,?,?,?,0,?,0,0,?)"
 _PAYLOAD_KEPT = (
     "SELECT 1 FROM events LEFT JOIN deliveries ON deliveries.id = events.delivery_id "
     "WHERE events.id = ? AND coalesce(events.payload, deliveries.body) IS NOT NULL"
@@ -64,14 +64,15 @@ def _accept(connection: Connection, delivery: r.NewDelivery, body: bytes) -> r.A
 
 def _insert_event(connection: Connection, delivery: r.NewDelivery, event: r.NewEvent) -> bool:
     subscription = event.subscription_id or delivery.subscription_id or ""
-    connection.execute(_DEDUPE, (subscription, event.event_id, delivery.received_at))
+    connection.execute(_DEDUPE, (subscription, event.dedupe_id or event.event_id, delivery.received_at))
     if connection.changes() == 0:
         return False
     payload = None if event.payload is None else pack(event.payload)
     context = None if event.context is None else event.context.decode()
+    subscriber = None if event.subscriber is None else event.subscriber.decode()
     row = (
         event.id, subscription, event.event_id, event.name, event.at, delivery.id, payload, context,
-        event.sealed,
+        event.sealed, subscriber, event.dedupe_id,
     )  # fmt: skip
     connection.execute(_EVENT, row)
     return True
@@ -91,7 +92,7 @@ def _insert_delivery(
     row = (
         delivery.id, delivery.endpoint_id, delivery.subscription_id, delivery.received_at, outcome,
         delivery.cause, delivery.status, delivery.method, delivery.headers.decode(), body, trace,
-        delivery.sealed,
+        delivery.sealed, delivery.key_serial,
     )  # fmt: skip
     connection.execute(_DELIVERY, row)
 
@@ -116,9 +117,10 @@ def _update_subscription(connection: Connection, delivery: r.NewDelivery, update
         )
     if update.cause:
         connection.execute(
-            "UPDATE subscriptions SET state = coalesce(?, state), cause = ?, next_at = 0, "
-            "data = CASE WHEN ? THEN NULL ELSE data END WHERE id = ? AND state <> 'removed'",
-            (update.state, update.cause, int(update.gone), subscription),
+            "UPDATE subscriptions SET state = coalesce(?, state), cause = ?, next_at = min(next_at, 0) - 1, "
+            "asked = CASE WHEN ? = '' THEN asked ELSE ? END, data = CASE WHEN ? THEN NULL ELSE data END "
+            "WHERE id = ? AND state <> 'removed'",
+            (update.state, update.cause, update.asked, update.asked, int(update.gone), subscription),
         )
 
 
@@ -126,8 +128,9 @@ def execute(connection: Connection, statement: r.Statement) -> None:
     """Execute one of the engine's statements."""
     if isinstance(statement, r.Enqueue):
         starts = 0 if statement.owner is None else 1
-        connection.execute(
-            _ENQUEUE, (statement.run_id, statement.due_at, statement.priority, statement.owner, starts)
-        )
+        row = (
+            statement.run_id, statement.due_at, statement.priority, statement.owner, starts, statement.held,
+        )  # fmt: skip
+        connection.execute(_ENQUEUE, row)
     else:
         connection.execute("DELETE FROM queue WHERE run_id = ?", (statement.run_id,))

@@ -16,9 +16,10 @@ from typing import TypeAlias
 import msgspec
 
 from trigflow.runtime import records as r
-from trigflow.stores.sqlite.connection import Connection, Row, Value
+from trigflow.stores.sqlite.connection import Connection, Row, Value, overwriting
 from trigflow.stores.sqlite.database import Database
 
+_SUBSCRIPTIONS = '["subscriptions",-1,""]'  # where the second half of what was removed begins
 MOST_STUCK = 5_000  # deliveries older than their dedupe keys that are looked at one by one
 
 # A run that has not ended, or ended too lately, keeps the delivery that it came from.
@@ -36,6 +37,22 @@ _DELIVERIES = (
     f"SELECT d.id, d.received_at >= ?2, {_NEEDED} FROM deliveries d WHERE d.id > ?1 ORDER BY d.id LIMIT ?3"  # noqa: S608
 )
 _REGISTRATIONS = "SELECT id, at >= ?2, 0 FROM registrations WHERE id > ?1 ORDER BY id LIMIT ?3"
+_RECOVERIES = "SELECT id, at >= ?2, 0 FROM recoveries WHERE id > ?1 ORDER BY id LIMIT ?3"
+# Numbers, named by their text.
+_AUDIT = (
+    "SELECT CAST(rowid AS TEXT), at >= ?2, 0 FROM audit WHERE rowid > CAST(?1 AS INTEGER) "
+    "ORDER BY rowid LIMIT ?3"
+)
+_REMOVED: Mapping[str, str] = {
+    "endpoints": (
+        "SELECT id, removed_at FROM endpoints WHERE state = 'removed' AND removed_at < ?2 "
+        "AND (removed_at, id) > (?1, ?4) ORDER BY removed_at, id LIMIT ?3"
+    ),
+    "subscriptions": (
+        "SELECT id, updated_at FROM subscriptions WHERE state = 'removed' AND updated_at < ?2 "
+        "AND (updated_at, id) > (?1, ?4) ORDER BY updated_at, id LIMIT ?3"
+    ),
+}
 _NOISE = "SELECT id, received_at >= ?2, 0 FROM deliveries WHERE outcome = ?4 AND id > ?1 ORDER BY id LIMIT ?3"
 _BODIES = (
     f"SELECT d.id, d.received_at, d.rowid, {_NEEDED} FROM deliveries d WHERE d.body IS NOT NULL "  # noqa: S608
@@ -47,7 +64,8 @@ _DEDUPE = (
     "ORDER BY subscription_id, event_id LIMIT ?"
 )
 _STUCK = (
-    "SELECT d.received_at, events.subscription_id, events.event_id FROM deliveries d "
+    "SELECT d.received_at, events.subscription_id, coalesce(events.dedupe_id, events.event_id) "
+    "FROM deliveries d "
     "LEFT JOIN events ON events.delivery_id = d.id WHERE d.id > '' ORDER BY d.id"
 )
 _PROCESSES = (
@@ -181,12 +199,27 @@ def _find_processes(connection: Connection, before: int, after: str, limit: int)
     return r.Old(tuple((owner,) for (owner,) in rows), None)
 
 
+def _find_removed(connection: Connection, before: int, after: str, limit: int) -> r.Old:
+    """Walk endpoints, then subscriptions; a row is called by its table and its id."""
+    place = msgspec.json.decode(after, type=tuple[str, int, str]) if after else ("endpoints", -1, "")
+    table, at, id_ = place
+    rows = connection.execute(_REMOVED[table], (at, before, limit, id_)).fetchall()
+    names = tuple((table, id_) for id_, _ in rows)
+    if len(rows) == limit:
+        id_, at = rows[-1]
+        return r.Old(names, msgspec.json.encode((table, at, id_)).decode())
+    return r.Old(names, _SUBSCRIPTIONS if table == "endpoints" else None)
+
+
 _FIND: Mapping[r.Kind, _Find] = {
     "runs": _walking(_RUNS),
     "noise": _find_noise,
     "deliveries": _walking(_DELIVERIES),
     "bodies": _find_bodies,
     "registrations": _walking(_REGISTRATIONS),
+    "recoveries": _walking(_RECOVERIES),
+    "audit": _walking(_AUDIT),
+    "removed": _find_removed,
     "processes": _find_processes,
     "dedupe": _find_dedupe,
 }
@@ -238,7 +271,7 @@ def _remove_body(connection: Connection, name: tuple[str, ...], before: int) -> 
     """
     sql = (
         "SELECT rowid, id, endpoint_id, subscription_id, received_at, outcome, cause, status, method, "  # noqa: S608
-        "headers, NULL, trace, sealed FROM deliveries d "
+        "headers, NULL, trace, sealed, key_serial FROM deliveries d "
         f"WHERE d.id = ?1 AND d.body IS NOT NULL AND d.received_at < ?2 AND NOT {_NEEDED}"
     )
     rows = connection.execute(sql, (*name, before)).fetchall()
@@ -246,7 +279,7 @@ def _remove_body(connection: Connection, name: tuple[str, ...], before: int) -> 
         connection.execute("DELETE FROM deliveries WHERE id = ?", name)
         connection.execute(
             "INSERT INTO deliveries(rowid, id, endpoint_id, subscription_id, received_at, outcome, cause, "
-            "status, method, headers, body, trace, sealed) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?)",
+            "status, method, headers, body, trace, sealed, key_serial) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
             row,
         )
         connection.execute(
@@ -263,6 +296,23 @@ def _remove_processes(connection: Connection, name: tuple[str, ...], before: int
     return wanted or lived
 
 
+def _remove_removed(connection: Connection, name: tuple[str, ...], before: int) -> bool:
+    table, id_ = name
+    if table == "endpoints":
+        sql = "DELETE FROM endpoints WHERE id = ? AND state = 'removed' AND removed_at < ?"
+        if not _did(connection, sql, (id_, before)):
+            return False
+        with overwriting(connection):
+            connection.execute("DELETE FROM keys WHERE endpoint_id = ?", (id_,))
+        return True
+    sql = "DELETE FROM subscriptions WHERE id = ? AND state = 'removed' AND updated_at < ?"
+    if not _did(connection, sql, (id_, before)):
+        return False
+    connection.execute("DELETE FROM fetches WHERE subscription_id = ?", (id_,))
+    connection.execute("DELETE FROM cursors WHERE subscription_id = ?", (id_,))
+    return True
+
+
 def _removing(sql: str) -> _Remove:
     return lambda connection, name, before: _did(connection, sql, (*name, before))
 
@@ -273,6 +323,9 @@ _REMOVE: Mapping[r.Kind, _Remove] = {
     "deliveries": _remove_delivery,
     "bodies": _remove_body,
     "registrations": _removing("DELETE FROM registrations WHERE id = ? AND at < ?"),
+    "recoveries": _removing("DELETE FROM recoveries WHERE id = ? AND at < ?"),
+    "audit": _removing("DELETE FROM audit WHERE rowid = CAST(? AS INTEGER) AND at < ?"),
+    "removed": _remove_removed,
     "processes": _remove_processes,
     "dedupe": _removing("DELETE FROM dedupe WHERE subscription_id = ? AND event_id = ? AND at < ?"),
 }

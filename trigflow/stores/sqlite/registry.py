@@ -1,48 +1,78 @@
-"""Endpoints, subscriptions, their keys, and what processes want."""
+"""Endpoints and subscriptions."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
-import msgspec
-
+from trigflow.core.plan import Identity
 from trigflow.runtime import records as r
-from trigflow.stores.sqlite.connection import Connection, Row, Value
+from trigflow.stores.sqlite.connection import Connection, Row, overwriting
 from trigflow.stores.sqlite.database import Database
-
-_COLUMNS = (
-    "id, endpoint_id, source, key, connection, params, data, registered, coverage, state, cause, account, "
-    "metadata, lease_until, failures, next_at, created_at, updated_at"
+from trigflow.stores.sqlite.keys import add_key, replace_keys
+from trigflow.stores.sqlite.subscriptions import (
+    ANY_ENDPOINT,
+    ENDPOINT,
+    IDENTIFIED,
+    SELECT,
+    SUBSCRIPTION,
+    endpoint,
+    insert_pair,
+    look_soon,
+    row_of,
+    subscription,
+    text,
+    text_of,
+    with_endpoints,
 )
-_INSERT = f"INSERT INTO subscriptions({_COLUMNS}) VALUES(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+
+RELEASED = 500  # held runs that are let go in one transaction
 _UPDATE = (
     "UPDATE subscriptions SET params = ?, data = ?, registered = ?, coverage = ?, state = ?, cause = ?, "
-    "account = ?, lease_until = ?, failures = ?, next_at = ?, updated_at = ? WHERE id = ?"
+    "account = ?, lease_until = ?, leased_at = ?, failures = ?, next_at = ?, asked = ?, updated_at = ? "
+    "WHERE id = ?"
 )
-_ENDPOINT = "SELECT id, token, source, state, facts FROM endpoints WHERE state <> 'removed'"
-_KEYS = "SELECT serial, sealed, valid_until FROM keys WHERE endpoint_id = ? ORDER BY serial DESC"
-_SELECT = f"SELECT {_COLUMNS} FROM subscriptions"  # noqa: S608 - our own names
-_SUBSCRIPTION = f"{_SELECT} WHERE state <> 'removed'"
+_ACTIVATE = "UPDATE endpoints SET state = 'active' WHERE id = ? AND state = 'pending'"
+_OLD_WEBHOOK = (
+    "UPDATE keys SET data = ?1 WHERE endpoint_id = ?2 "
+    "AND serial = (SELECT max(serial) FROM keys WHERE endpoint_id = ?2 AND serial < ?3)"
+)
 # The conditions are those of the indexes, word for word: else SQLite does not use them.
-_FIRST = f"{_SUBSCRIPTION} AND endpoint_id = ? ORDER BY id LIMIT 1"
-_TAKES = f"{_SELECT} WHERE state NOT IN ('disabled', 'removed')"
+_FIRST = f"{SUBSCRIPTION} AND endpoint_id = ? ORDER BY id LIMIT 1"
+_TAKES = f"{SELECT} WHERE state NOT IN ('disabled', 'removed')"
 _FIRST_RECEIVING = f"{_TAKES} AND endpoint_id = ? ORDER BY id LIMIT 1"
 _ADDRESSED = f"{_TAKES} AND endpoint_id = ? AND account = ? ORDER BY id"
-_IDENTIFIED = f"{_SUBSCRIPTION} AND source = ? AND key = ? AND connection = ?"
-_WANT = "INSERT OR REPLACE INTO wants VALUES(?,?,?,?,?,?,?)"
+_PAGE = f"{SUBSCRIPTION} AND id > ? ORDER BY id LIMIT ?"
+_DUE = f"{SUBSCRIPTION} AND next_at <= ? ORDER BY next_at, id LIMIT ?"
+# One step of an index for each source, however many endpoints it has.
+_SOURCES = (
+    "WITH RECURSIVE sources(one) AS (SELECT min(source) FROM endpoints "
+    "UNION ALL SELECT (SELECT min(source) FROM endpoints WHERE source > one) "
+    "FROM sources WHERE one IS NOT NULL) SELECT one FROM sources WHERE one IS NOT NULL"
+)
+_HELD = (
+    "SELECT queue.run_id FROM queue JOIN runs ON runs.id = queue.run_id "
+    "JOIN events ON events.id = runs.event WHERE queue.held = 1 AND events.subscription_id = ?"
+)
+_REMOVE = "UPDATE subscriptions SET state = 'removed', updated_at = ? WHERE id = ? AND state <> 'removed'"
+_REMOVE_ENDPOINT = (
+    "UPDATE endpoints SET state = 'removed', removed_at = ?1 WHERE state <> 'removed' "
+    "AND id = (SELECT endpoint_id FROM subscriptions WHERE id = ?2) AND NOT EXISTS "
+    "(SELECT 1 FROM subscriptions WHERE endpoint_id = endpoints.id AND state <> 'removed')"
+)
 
 
 class RegistryRows(Database):
-    """Where endpoints, subscriptions and wants are kept."""
+    """Where endpoints and subscriptions are kept."""
 
     async def endpoints_at(self, tokens: Collection[str]) -> Mapping[str, r.Endpoint]:
-        """Find endpoints by the random parts of their URLs."""
+        """Find endpoints by the random parts of their URLs, removed ones too."""
 
         def work(connection: Connection) -> Mapping[str, r.Endpoint]:
-            rows = ((token, _row_of(connection, f"{_ENDPOINT} AND token = ?", token)) for token in tokens)
+            rows = ((token, row_of(connection, f"{ANY_ENDPOINT} WHERE token = ?", token)) for token in tokens)
             return {
-                token: _endpoint(connection, row, _first(connection, row[0])) for token, row in rows if row
+                token: endpoint(connection, row, _first(connection, row[0])) for token, row in rows if row
             }
 
         return await self.read(work)
@@ -54,36 +84,30 @@ class RegistryRows(Database):
 
         def work(connection: Connection) -> Mapping[tuple[str, str], Sequence[r.Subscription]]:
             rows = ((one, connection.execute(_ADDRESSED, one).fetchall()) for one in addresses)
-            return {one: [_subscription(row) for row in found] for one, found in rows if found}
+            return {one: [subscription(row) for row in found] for one, found in rows if found}
 
         return await self.read(work)
 
-    async def endpoints_for(
-        self, identities: Collection[tuple[str, str, str]]
-    ) -> Mapping[tuple[str, str, str], r.Endpoint]:
+    async def endpoints_for(self, identities: Collection[Identity]) -> Mapping[Identity, r.Endpoint]:
         """Find subscriptions by what they are for."""
 
-        def work(connection: Connection) -> Mapping[tuple[str, str, str], r.Endpoint]:
-            found: dict[tuple[str, str, str], r.Endpoint] = {}
-            for identity in identities:
-                row = _row_of(connection, _IDENTIFIED, *identity)
-                endpoint = row and _row_of(connection, f"{_ENDPOINT} AND id = ?", row[1])
-                if row and endpoint:
-                    found[identity] = _endpoint(connection, endpoint, [_subscription(row)])
-            return found
+        def work(connection: Connection) -> Mapping[Identity, r.Endpoint]:
+            rows = (row_of(connection, IDENTIFIED, *identity) for identity in identities)
+            found = with_endpoints(connection, (row for row in rows if row))
+            return {one.subscriptions[0].identity: one for one in found}
 
         return await self.read(work)
 
     async def subscription(self, subscription_id: str) -> r.Subscription | None:
         """Return a subscription that is not removed."""
-        sql = f"{_SUBSCRIPTION} AND id = ?"
-        row = await self.read(lambda connection: _row_of(connection, sql, subscription_id))
-        return _subscription(row) if row else None
+        sql = f"{SUBSCRIPTION} AND id = ?"
+        row = await self.read(lambda connection: row_of(connection, sql, subscription_id))
+        return subscription(row) if row else None
 
     async def token_of(self, endpoint_id: str) -> str | None:
         """Return the random part of an endpoint's URL."""
-        sql = f"{_ENDPOINT} AND id = ?"
-        row = await self.read(lambda connection: _row_of(connection, sql, endpoint_id))
+        sql = f"{ENDPOINT} AND id = ?"
+        row = await self.read(lambda connection: row_of(connection, sql, endpoint_id))
         return row[1] if row else None
 
     async def endpoints(self) -> Sequence[r.Endpoint]:
@@ -91,84 +115,116 @@ class RegistryRows(Database):
 
         def work(connection: Connection) -> Sequence[r.Endpoint]:
             behind: defaultdict[str, list[r.Subscription]] = defaultdict(list)
-            for row in connection.execute(f"{_SUBSCRIPTION} ORDER BY id"):
-                behind[row[1]].append(_subscription(row))
-            rows = connection.execute(f"{_ENDPOINT} ORDER BY id").fetchall()
-            return [_endpoint(connection, row, behind[row[0]]) for row in rows]
+            for row in connection.execute(f"{SUBSCRIPTION} ORDER BY id"):
+                behind[row[1]].append(subscription(row))
+            rows = connection.execute(f"{ENDPOINT} ORDER BY id").fetchall()
+            return [endpoint(connection, row, behind[row[0]]) for row in rows]
 
         return await self.read(work)
 
-    async def create_subscription(self, endpoint: r.Endpoint, subscription: r.Subscription) -> r.Subscription:
-        """Keep a subscription with its endpoint, unless one of the same identity exists."""
+    async def page(self, *, after: str = "", limit: int) -> Sequence[r.Endpoint]:
+        """Return subscriptions that are not removed by id, those after one of them."""
+        return await self.read(lambda c: with_endpoints(c, c.execute(_PAGE, (after, limit)).fetchall()))
 
-        def work(connection: Connection) -> r.Subscription:
-            kept = _row_of(connection, _IDENTIFIED, *subscription.identity)
-            if kept:
-                return _subscription(kept)
-            _insert_endpoint(connection, endpoint, subscription.created_at)
-            connection.execute(_INSERT, _row(subscription))
-            return subscription
+    async def due(self, *, now: int, limit: int) -> Sequence[r.Endpoint]:
+        """Return subscriptions to be looked at by now, the longest due first."""
+        return await self.read(lambda c: with_endpoints(c, c.execute(_DUE, (now, limit)).fetchall()))
 
-        return await self.write(work)
+    async def next_look(self) -> int | None:
+        """Tell when the next subscription is to be looked at."""
+        sql = "SELECT min(next_at) FROM subscriptions WHERE state <> 'removed'"
+        ((at,),) = await self.read(lambda connection: connection.execute(sql).fetchall())
+        return None if at is None else int(at)
+
+    async def look_soon(self, identities: Collection[Identity]) -> None:
+        """Have subscriptions looked at at once."""
+
+        def work(connection: Connection) -> None:
+            for identity in identities:
+                look_soon(connection, identity)
+
+        await self.write(work)
+
+    async def sources(self) -> Collection[str]:
+        """Return the ids of the sources that have an endpoint."""
+        rows = await self.read(lambda connection: connection.execute(_SOURCES).fetchall())
+        return [source for (source,) in rows]
+
+    async def create_subscriptions(self, pairs: Sequence[tuple[r.Endpoint, r.Subscription]]) -> None:
+        """Keep subscriptions with their endpoints, but none of an identity that is kept."""
+
+        def work(connection: Connection) -> None:
+            with overwriting(connection):
+                for pair in pairs:
+                    insert_pair(connection, *pair)
+
+        await self.write(work)
 
     async def save_subscription(
         self, subscription: r.Subscription, *, sealed_key: bytes | None = None
     ) -> None:
-        """Replace a subscription's row; with a key, make that the endpoint's current one."""
+        """Replace a subscription's row but for metadata and activity; with a key, make it the only one."""
 
         def work(connection: Connection) -> None:
             s = subscription
-            row = (
-                s.params.decode(), _text(s.data), _names(s.registered), s.coverage, s.state, s.cause,
-                s.account, s.lease_until, s.failures, s.next_at, s.updated_at, s.id,
-            )  # fmt: skip
-            connection.execute(_UPDATE, row)
+            _save(connection, s)
             if sealed_key is not None:
-                connection.execute("DELETE FROM keys WHERE endpoint_id = ?", (s.endpoint_id,))
-                connection.execute(
-                    "INSERT INTO keys VALUES(?,1,?,?,NULL)", (s.endpoint_id, sealed_key, s.updated_at)
-                )
-            if s.state == "active":
-                connection.execute("UPDATE endpoints SET state = 'active' WHERE id = ?", (s.endpoint_id,))
+                replace_keys(connection, s.endpoint_id, sealed_key, s.updated_at)
 
         await self.write(work)
 
-    async def capture_key(self, endpoint_id: str, sealed: bytes, *, at: int) -> bool:
-        """Keep a key that arrived in a handshake, once and only while pending."""
+    async def save_rotated(
+        self, subscription: r.Subscription, sealed_key: bytes, *, old_webhook: bytes | None, at: int
+    ) -> None:
+        """Replace a row as `save_subscription` does and add a newer key, at once."""
 
-        def work(connection: Connection) -> bool:
-            connection.execute(
-                "INSERT INTO keys SELECT ?1, 1, ?2, ?3, NULL "
-                "WHERE EXISTS(SELECT 1 FROM endpoints WHERE id = ?1 AND state = 'pending') "
-                "AND NOT EXISTS(SELECT 1 FROM keys WHERE endpoint_id = ?1)",
-                (endpoint_id, sealed, at),
-            )
-            return connection.changes() == 1
+        def work(connection: Connection) -> None:
+            _save(connection, subscription)
+            serial = add_key(connection, subscription.endpoint_id, sealed_key, at)
+            if old_webhook is not None:
+                row = (old_webhook.decode(), subscription.endpoint_id, serial)
+                with overwriting(connection):
+                    connection.execute(_OLD_WEBHOOK, row)
 
-        return await self.write(work)
+        await self.write(work)
 
-    async def set_lease(self, endpoint_id: str, *, until: int) -> None:
+    async def ask(self, subscription_id: str, what: str) -> None:
+        """Have something done for a subscription at once."""
+        sql = (
+            "UPDATE subscriptions SET asked = ?, next_at = min(next_at, 0) - 1 "
+            "WHERE id = ? AND state <> 'removed'"
+        )
+        await self.write(lambda connection: connection.execute(sql, (what, subscription_id)).fetchall())
+
+    async def look_again(self, subscription_id: str, *, at: int, was: int) -> None:
+        """Say when a subscription is looked at next, unless `next_at` is not what it was."""
+        sql = "UPDATE subscriptions SET next_at = ? WHERE id = ? AND next_at = ? AND state <> 'removed'"
+        await self.write(lambda connection: connection.execute(sql, (at, subscription_id, was)).fetchall())
+
+    async def set_lease(self, endpoint_id: str, *, at: int, until: int) -> None:
         """Keep how long a provider keeps an endpoint's subscriptions."""
-        sql = "UPDATE subscriptions SET lease_until = ? WHERE endpoint_id = ? AND state <> 'removed'"
-        await self.write(lambda connection: connection.execute(sql, (until, endpoint_id)).fetchall())
+        sql = (
+            "UPDATE subscriptions SET leased_at = ?, lease_until = ? "
+            "WHERE endpoint_id = ? AND state <> 'removed'"
+        )
+        await self.write(lambda connection: connection.execute(sql, (at, until, endpoint_id)).fetchall())
 
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
         """Mark a subscription removed, and its endpoint if it was the last."""
 
         def work(connection: Connection) -> None:
-            connection.execute(
-                "UPDATE subscriptions SET state = 'removed', updated_at = ? WHERE id = ?",
-                (at, subscription_id),
-            )
-            connection.execute(
-                "UPDATE endpoints SET state = 'removed', removed_at = ?1 WHERE id = "
-                "(SELECT endpoint_id FROM subscriptions WHERE id = ?2) "
-                "AND NOT EXISTS (SELECT 1 FROM subscriptions "
-                "WHERE endpoint_id = endpoints.id AND state <> 'removed')",
-                (at, subscription_id),
-            )
+            connection.execute(_REMOVE, (at, subscription_id))
+            connection.execute(_REMOVE_ENDPOINT, (at, subscription_id))
 
         await self.write(work)
+
+    async def release_held(self, subscription_id: str) -> int:
+        """Let the held runs of a subscription's events be taken, a few hundred at a time."""
+        held = await self.read(lambda connection: connection.execute(_HELD, (subscription_id,)).fetchall())
+        released = 0
+        for start in range(0, len(held), RELEASED):
+            released += await self.write(partial(_release, held[start : start + RELEASED]))
+        return released
 
     async def claim_subscription(self, subscription_id: str, owner: str, *, now: int, until: int) -> bool:
         """Take the right to register."""
@@ -188,29 +244,6 @@ class RegistryRows(Database):
         sql = "UPDATE subscriptions SET claimed_by = NULL WHERE id = ? AND claimed_by = ?"
         await self.write(lambda connection: connection.execute(sql, (subscription_id, owner)).fetchall())
 
-    async def put_wants(self, owner: str, wants: Sequence[r.Want], *, at: int) -> None:
-        """Replace what one process wants."""
-
-        def work(connection: Connection) -> None:
-            connection.execute("DELETE FROM wants WHERE owner = ?", (owner,))
-            for want in wants:
-                row = (owner, *want.identity, want.params.decode(), _names(want.events), at)
-                connection.execute(_WANT, row)
-
-        await self.write(work)
-
-    async def wants(self, *, since: int) -> Sequence[r.Want]:
-        """Return what processes want whose wants are not older than `since`."""
-        sql = (
-            "SELECT source, key, connection, params, events FROM wants WHERE at >= ? "
-            "ORDER BY source, key, connection, at, owner"
-        )
-        rows = await self.read(lambda connection: connection.execute(sql, (since,)).fetchall())
-        return [
-            r.Want(source, key, connection, params.encode(), _tuple(events))
-            for source, key, connection, params, events in rows
-        ]
-
     async def log_registration(self, attempt: r.RegistrationAttempt) -> None:
         """Keep an attempt at registering."""
         a = attempt
@@ -225,70 +258,31 @@ class RegistryRows(Database):
         return [r.RegistrationAttempt(*row) for row in rows]
 
 
-def _row_of(connection: Connection, sql: str, *values: str) -> Row | None:
-    rows = connection.execute(sql, values).fetchall()
-    return rows[0] if rows else None
-
-
-def _endpoint(connection: Connection, row: Row, subscriptions: Iterable[r.Subscription]) -> r.Endpoint:
-    id_, token, source, state, facts = row
-    keys = tuple(r.StoredKey(*key) for key in connection.execute(_KEYS, (id_,)))
-    return r.Endpoint(id_, token, source, state, facts.encode(), keys, tuple(subscriptions))
-
-
 def _first(connection: Connection, endpoint_id: str) -> list[r.Subscription]:
     """Return an endpoint's first subscription, and the first that takes deliveries if that is another."""
-    row = _row_of(connection, _FIRST, endpoint_id)
+    row = row_of(connection, _FIRST, endpoint_id)
     if row is None:
         return []
-    first = _subscription(row)
+    first = subscription(row)
     if first.state not in r.TAKES_NOTHING:
         return [first]
-    receiving = _row_of(connection, _FIRST_RECEIVING, endpoint_id)
-    return [first] if receiving is None else [first, _subscription(receiving)]
+    receiving = row_of(connection, _FIRST_RECEIVING, endpoint_id)
+    return [first] if receiving is None else [first, subscription(receiving)]
 
 
-def _insert_endpoint(connection: Connection, endpoint: r.Endpoint, at: int) -> None:
-    e = endpoint
-    connection.execute(
-        "INSERT OR IGNORE INTO endpoints VALUES(?,?,?,?,?,?,NULL)",
-        (e.id, e.token, e.source, e.state, e.facts.decode(), at),
-    )
-    for key in e.keys:
-        connection.execute(
-            "INSERT OR IGNORE INTO keys VALUES(?,?,?,?,?)",
-            (e.id, key.serial, key.sealed, at, key.valid_until),
-        )
-
-
-def _subscription(row: Row) -> r.Subscription:
-    (id_, endpoint_id, source, key, connection, params, data, registered, coverage, state, cause, account,
-     metadata, *times) = row  # fmt: skip
-    return r.Subscription(
-        id_, endpoint_id, source, key, connection, params.encode(), _encoded(data), _tuple(registered),
-        coverage, state, cause, account, _encoded(metadata), *times,
+def _save(connection: Connection, s: r.Subscription) -> None:
+    row = (
+        s.params.decode(), text(s.data), text_of(s.registered), s.coverage, s.state, s.cause,
+        s.account, s.lease_until, s.leased_at, s.failures, s.next_at, s.asked, s.updated_at, s.id,
     )  # fmt: skip
+    connection.execute(_UPDATE, row)
+    if s.state == "active":
+        connection.execute(_ACTIVATE, (s.endpoint_id,))
 
 
-def _encoded(text: str | None) -> bytes | None:
-    return None if text is None else text.encode()
-
-
-def _row(s: r.Subscription) -> tuple[Value, ...]:
-    return (
-        s.id, s.endpoint_id, s.source, s.key, s.connection, s.params.decode(), _text(s.data),
-        _names(s.registered), s.coverage, s.state, s.cause, s.account, _text(s.metadata), s.lease_until,
-        s.failures, s.next_at, s.created_at, s.updated_at,
-    )  # fmt: skip
-
-
-def _text(value: bytes | None) -> str | None:
-    return None if value is None else value.decode()
-
-
-def _names(names: Sequence[str]) -> str:
-    return msgspec.json.encode(list(names)).decode()
-
-
-def _tuple(text: str) -> tuple[str, ...]:
-    return tuple(msgspec.json.decode(text, type=list[str]))
+def _release(held: Sequence[Row], connection: Connection) -> int:
+    released = 0
+    for name in held:
+        connection.execute("UPDATE queue SET held = 0 WHERE run_id = ? AND held = 1", name)
+        released += connection.changes()
+    return released

@@ -85,7 +85,8 @@ RULES: tuple[Rule, ...] = (
         "event-without-dedupe",
         "events are not known by their provider's id, so that a redelivery would start them again",
         "SELECT id FROM events WHERE NOT EXISTS (SELECT 1 FROM dedupe "
-        "WHERE dedupe.subscription_id = events.subscription_id AND dedupe.event_id = events.event_id)",
+        "WHERE dedupe.subscription_id = events.subscription_id "
+        "AND dedupe.event_id = coalesce(events.dedupe_id, events.event_id))",
         "report it, it is a mistake of trigflow; a backup from before it is sound",
     ),
     Rule(
@@ -108,5 +109,26 @@ RULES: tuple[Rule, ...] = (
         "SELECT min(id) FROM subscriptions WHERE state <> 'removed' GROUP BY source, key, connection "
         "HAVING count(*) > 1",
         "restore a backup",
+    ),
+    Rule(
+        "subscriber-without-subscription",
+        "subscribed at run time and have no subscription, so that nothing comes to them",
+        "SELECT dynamic || ' ' || key FROM subscribers s WHERE NOT EXISTS "
+        "(SELECT 1 FROM subscriptions WHERE state <> 'removed' "
+        "AND source = s.source AND key = s.source_key AND connection = s.connection)",
+        "have them subscribe again with `app.subscribe(…)`",
+    ),
+    Rule(
+        "key-without-endpoint",
+        "keys are kept of endpoints that are not there",
+        "SELECT DISTINCT endpoint_id FROM keys WHERE NOT EXISTS "
+        "(SELECT 1 FROM endpoints WHERE endpoints.id = endpoint_id)",
+        "harmless: nothing uses them",
+    ),
+    Rule(
+        "held-and-taken",
+        "runs are held and a process has them, too",
+        "SELECT run_id FROM queue WHERE held = 1 AND owner IS NOT NULL",
+        "report it, it is a mistake of trigflow",
     ),
 )

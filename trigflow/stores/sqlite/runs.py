@@ -20,7 +20,7 @@ _TASK = (
 _LOAD = (
     "SELECT runs.id, runs.job, runs.created_at, runs.replay_of, events.id, events.event_id, events.name, "
     "events.at, events.context, events.payload, deliveries.body, events.delivery_id, events.subscription_id, "
-    "CASE WHEN events.payload IS NULL THEN deliveries.sealed ELSE events.sealed END "
+    "CASE WHEN events.payload IS NULL THEN deliveries.sealed ELSE events.sealed END, events.subscriber "
     "FROM runs JOIN events ON events.id = runs.event "
     "LEFT JOIN deliveries ON deliveries.id = events.delivery_id WHERE runs.id = ?"
 )
@@ -165,11 +165,17 @@ class QueueRows(Database):
 
     async def beat(self, owner: str, *, now: int) -> None:
         """Say that a process lives."""
-        sql = (
-            "INSERT INTO instances VALUES(?1, ?2, ?2) "
-            "ON CONFLICT(id) DO UPDATE SET beat_at = excluded.beat_at"
-        )
-        await self.write(lambda connection: connection.execute(sql, (owner, now)).fetchall())
+
+        def work(connection: Connection) -> None:
+            connection.execute(
+                "INSERT INTO instances VALUES(?1, ?2, ?2) "
+                "ON CONFLICT(id) DO UPDATE SET beat_at = excluded.beat_at",
+                (owner, now),
+            )
+            # Of its own: rows of processes go when they end, or are known to have been killed.
+            connection.execute("INSERT OR REPLACE INTO meta VALUES('last beat', ?)", (str(now),))
+
+        await self.write(work)
 
     async def leave(self, owner: str) -> None:
         """Say that a process has ended; what it still holds is free."""
@@ -214,7 +220,7 @@ def _load(connection: Connection, run_id: str) -> r.LoadedRun | None:
     if not rows:
         return None
     (id_, job, created_at, replay_of, event_row, event_id, name, at, context, payload, body, delivery_id,
-     subscription_id, sealed) = rows[0]  # fmt: skip
+     subscription_id, sealed, subscriber) = rows[0]  # fmt: skip
     packed = payload if payload is not None else body
     if packed is None:
         return None
@@ -222,7 +228,7 @@ def _load(connection: Connection, run_id: str) -> r.LoadedRun | None:
     return r.LoadedRun(
         id_, job, created_at, replay_of, event_row, event_id, name, at,
         None if context is None else context.encode(), unpack(packed), delivery_id, subscription_id, tasks,
-        bool(sealed),
+        bool(sealed), None if subscriber is None else subscriber.encode(),
     )  # fmt: skip
 
 

@@ -20,18 +20,24 @@ MIGRATIONS: tuple[str, ...] = (
         id TEXT PRIMARY KEY, started_at INTEGER NOT NULL, beat_at INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE connections(
-        id TEXT PRIMARY KEY, integration TEXT NOT NULL, name TEXT NOT NULL, account TEXT,
-        credentials BLOB, state TEXT NOT NULL, cause TEXT NOT NULL,
+        ref TEXT PRIMARY KEY, integration TEXT NOT NULL, kind TEXT NOT NULL, sealed BLOB NOT NULL,
+        account TEXT, label TEXT NOT NULL, state TEXT NOT NULL, cause TEXT NOT NULL, missing TEXT NOT NULL,
+        expires_at INTEGER, refresh_at INTEGER, checked_at INTEGER NOT NULL,
         created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
-        UNIQUE(integration, name)
+        claimed_by TEXT, claimed_until INTEGER
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX connections_refresh ON connections(refresh_at) WHERE refresh_at IS NOT NULL;
     CREATE TABLE endpoints(
         id TEXT PRIMARY KEY, token TEXT NOT NULL UNIQUE, source TEXT NOT NULL, state TEXT NOT NULL,
-        facts TEXT NOT NULL, created_at INTEGER NOT NULL, removed_at INTEGER
+        facts TEXT NOT NULL, created_at INTEGER NOT NULL, removed_at INTEGER, shared_key TEXT
     ) STRICT, WITHOUT ROWID;
+    CREATE UNIQUE INDEX endpoints_shared ON endpoints(source, shared_key)
+        WHERE shared_key IS NOT NULL AND state <> 'removed';
+    CREATE INDEX endpoints_source ON endpoints(source);
+    CREATE INDEX endpoints_removed ON endpoints(removed_at) WHERE state = 'removed';
     CREATE TABLE keys(
-        endpoint_id TEXT NOT NULL, serial INTEGER NOT NULL, sealed BLOB NOT NULL,
-        created_at INTEGER NOT NULL, valid_until INTEGER,
+        endpoint_id TEXT NOT NULL, serial INTEGER NOT NULL, sealed BLOB NOT NULL, valid_until INTEGER,
+        created_at INTEGER NOT NULL, used_at INTEGER, data TEXT,
         PRIMARY KEY(endpoint_id, serial)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE subscriptions(
@@ -40,6 +46,8 @@ MIGRATIONS: tuple[str, ...] = (
         coverage TEXT NOT NULL, state TEXT NOT NULL, cause TEXT NOT NULL, account TEXT, metadata TEXT,
         lease_until INTEGER, failures INTEGER NOT NULL, next_at INTEGER NOT NULL,
         created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
+        leased_at INTEGER, asked TEXT NOT NULL, last_at INTEGER, seen INTEGER NOT NULL,
+        usual_gap INTEGER NOT NULL,
         claimed_by TEXT, claimed_until INTEGER
     ) STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX subscriptions_identity ON subscriptions(source, key, connection)
@@ -49,10 +57,31 @@ MIGRATIONS: tuple[str, ...] = (
         WHERE state NOT IN ('disabled', 'removed');
     CREATE INDEX subscriptions_account ON subscriptions(endpoint_id, account)
         WHERE account IS NOT NULL AND state NOT IN ('disabled', 'removed');
+    CREATE INDEX subscriptions_due ON subscriptions(next_at) WHERE state <> 'removed';
+    CREATE INDEX subscriptions_connection ON subscriptions(connection) WHERE state <> 'removed';
+    CREATE INDEX subscriptions_removed ON subscriptions(updated_at) WHERE state = 'removed';
     CREATE TABLE wants(
         owner TEXT NOT NULL, source TEXT NOT NULL, key TEXT NOT NULL, connection TEXT NOT NULL,
-        params TEXT NOT NULL, events TEXT NOT NULL, at INTEGER NOT NULL,
+        params TEXT NOT NULL, events TEXT NOT NULL, expect_every INTEGER, at INTEGER NOT NULL,
         PRIMARY KEY(owner, source, key, connection)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX wants_identity ON wants(source, key, connection);
+    CREATE TABLE subscribers(
+        dynamic TEXT NOT NULL, key TEXT NOT NULL, source TEXT NOT NULL, source_key TEXT NOT NULL,
+        connection TEXT NOT NULL, params TEXT NOT NULL, events TEXT NOT NULL, metadata TEXT NOT NULL,
+        created_at INTEGER NOT NULL, filter TEXT, PRIMARY KEY(dynamic, key)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX subscribers_identity ON subscribers(source, source_key, connection);
+    CREATE INDEX subscribers_connection ON subscribers(connection);
+    CREATE TABLE recoveries(
+        id TEXT PRIMARY KEY, subscription_id TEXT NOT NULL, since INTEGER NOT NULL, until INTEGER NOT NULL,
+        received INTEGER NOT NULL, recovered INTEGER NOT NULL, lost INTEGER NOT NULL, error TEXT NOT NULL,
+        at INTEGER NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX recoveries_subscription ON recoveries(subscription_id, id);
+    CREATE TABLE alerts(
+        subject TEXT NOT NULL, cause TEXT NOT NULL, since INTEGER NOT NULL, told_at INTEGER,
+        PRIMARY KEY(subject, cause)
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE registrations(
         id TEXT PRIMARY KEY, subscription_id TEXT NOT NULL, action TEXT NOT NULL, reason TEXT NOT NULL,
@@ -62,7 +91,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE TABLE deliveries(
         id TEXT NOT NULL UNIQUE, endpoint_id TEXT NOT NULL, subscription_id TEXT,
         received_at INTEGER NOT NULL, outcome TEXT NOT NULL, cause TEXT NOT NULL, status INTEGER NOT NULL,
-        method TEXT NOT NULL, headers TEXT NOT NULL, body BLOB, trace TEXT, sealed INTEGER NOT NULL
+        method TEXT NOT NULL, headers TEXT NOT NULL, body BLOB, trace TEXT, sealed INTEGER NOT NULL,
+        key_serial INTEGER
     ) STRICT;
     CREATE INDEX deliveries_outcome ON deliveries(outcome, id);
     CREATE INDEX deliveries_body ON deliveries(received_at) WHERE body IS NOT NULL;
@@ -72,7 +102,8 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE events(
         id TEXT PRIMARY KEY, subscription_id TEXT NOT NULL, event_id TEXT NOT NULL, name TEXT NOT NULL,
-        at INTEGER, delivery_id TEXT NOT NULL, payload BLOB, context TEXT, sealed INTEGER NOT NULL
+        at INTEGER, delivery_id TEXT NOT NULL, payload BLOB, context TEXT, sealed INTEGER NOT NULL,
+        subscriber TEXT, dedupe_id TEXT
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX events_delivery ON events(delivery_id);
     CREATE TABLE fetches(
@@ -112,6 +143,7 @@ MIGRATIONS: tuple[str, ...] = (
         waits INTEGER NOT NULL, held INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX queue_due ON queue(priority, due_at) WHERE owner IS NULL AND held = 0;
+    CREATE INDEX queue_held ON queue(run_id) WHERE held = 1;
     CREATE INDEX queue_owned ON queue(owner) WHERE owner IS NOT NULL;
     CREATE TABLE audit(
         at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, subject TEXT NOT NULL, detail TEXT

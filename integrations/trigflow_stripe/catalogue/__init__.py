@@ -1,0 +1,1 @@
+"""What Stripe's events are called, and what writes the modules that declare them."""

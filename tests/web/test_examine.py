@@ -1,0 +1,161 @@
+"""What a proxy in front of the app does to a delivery is found by sending one like it."""
+
+from __future__ import annotations
+
+import json
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from email.utils import formatdate
+
+import httpx
+import pytest
+import trustme
+
+from trigflow import Headers
+from trigflow.core.findings import Finding
+from trigflow.web.examine import BODY, examine, examine_certificate
+from trigflow.web.probe import Prober
+
+pytestmark = pytest.mark.anyio
+NOW = 1_790_000_000.0
+URL = "https://hooks.example.com/in"
+Change = Callable[[httpx.Request], tuple[bytes, Headers]]
+
+
+def as_it_came(request: httpx.Request) -> tuple[bytes, Headers]:
+    return request.content, Headers.of(list(request.headers.items()))
+
+
+class Front:
+    """The app behind a proxy that changes requests."""
+
+    def __init__(self, change: Change = as_it_came, *, secret: str = "s", skew: float = 0.0) -> None:
+        self.change, self.prober, self.skew = change, Prober(secret), skew
+        self.posts = 200
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        nonce = request.url.path.rpartition("/")[2]
+        date = {"date": formatdate(NOW + self.skew, usegmt=True)}
+        if request.method == "GET":
+            return httpx.Response(200, json=self.prober.prove(nonce, "", "store"), headers=date)
+        body, headers = self.change(request)
+        told = self.prober.prove_body(nonce, "", "store", body, headers)
+        return httpx.Response(self.posts, json=told, headers=date)
+
+
+async def found(front: Front) -> dict[str, Finding]:
+    async with httpx.AsyncClient(transport=httpx.MockTransport(front)) as client:
+        findings: Sequence[Finding] = await examine(
+            URL, "store", Prober("s"), client, now=lambda: NOW, deadline=10.0
+        )
+    return {one.what: one for one in findings}
+
+
+def wrong(findings: dict[str, Finding]) -> list[str]:
+    return [name for name, one in findings.items() if not one.is_fine]
+
+
+async def test_a_proxy_that_leaves_requests_alone_is_fine() -> None:
+    findings = await found(Front())
+    assert set(findings) == {"reachable", "raw body", "header fields", "latency", "clock"}
+    assert not wrong(findings)
+
+
+def rewritten(body: bytes) -> bytes:
+    return json.dumps(json.loads(body)).encode()
+
+
+REWRITINGS: Sequence[Callable[[bytes], bytes]] = [
+    rewritten,
+    lambda body: body.rstrip(),
+    lambda body: body + b"\n",
+    lambda body: body.replace(b"\r\n", b"\n"),
+    lambda body: body.replace(b"\\u00e9", "é".encode()),
+    lambda body: body.replace("é".encode(), b"\\u00e9"),
+    lambda body: body.replace(b"1.0", b"1"),
+    lambda body: body.decode("latin-1").encode(),
+]
+
+
+@pytest.mark.parametrize("change", REWRITINGS)
+async def test_a_proxy_that_rewrites_bodies_is_found_out(change: Callable[[bytes], bytes]) -> None:
+    assert change(BODY) != BODY
+    findings = await found(Front(lambda request: (change(request.content), as_it_came(request)[1])))
+    assert wrong(findings) == ["raw body"]
+    assert "raw bytes" in findings["raw body"].action
+
+
+@pytest.mark.parametrize("name", ["x-trigflow-probe", "content-type"])
+async def test_a_proxy_that_drops_header_fields_is_found_out(name: str) -> None:
+    def dropped(request: httpx.Request) -> tuple[bytes, Headers]:
+        return request.content, Headers.of([(n, v) for n, v in request.headers.items() if n != name])
+
+    findings = await found(Front(dropped))
+    assert wrong(findings) == ["header fields"]
+    assert name in findings["header fields"].detail
+
+
+@pytest.mark.parametrize(
+    ("skew", "is_fine"), [(0, True), (60, True), (-60, True), (200, False), (-3600, False)]
+)
+async def test_a_clock_that_is_far_off_is_found_out(skew: float, is_fine: bool) -> None:
+    findings = await found(Front(skew=skew))
+    assert findings["clock"].is_fine is is_fine
+    assert wrong(findings) == ([] if is_fine else ["clock"])
+
+
+async def test_a_url_that_leads_elsewhere_or_takes_no_post_is_one_finding() -> None:
+    for front in (Front(secret="another"), Front()):
+        front.posts = 405
+        findings = await found(front)
+        assert wrong(findings) == ["reachable"] == list(findings)
+
+
+# --- certificates
+
+
+@contextmanager
+def serving_tls(context: ssl.SSLContext) -> Generator[int, None, None]:
+    """Take one connection and end it; the port is yielded."""
+
+    def take() -> None:
+        connection, _ = listening.accept()
+        with connection, suppress(OSError), context.wrap_socket(connection, server_side=True) as secure:
+            secure.unwrap()
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        thread = threading.Thread(target=take, daemon=True)
+        thread.start()
+        yield listening.getsockname()[1]
+        thread.join(10)
+
+
+async def certificate(valid_days: float) -> Finding:
+    authority = trustme.CA()
+    ends = datetime.now(UTC) + timedelta(days=valid_days)
+    ours = authority.issue_cert("127.0.0.1", not_before=ends - timedelta(days=90), not_after=ends)
+    serving, trusting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
+    with ours.private_key_and_cert_chain_pem.tempfile() as path:
+        serving.load_cert_chain(path)
+    trusting.load_verify_locations(cadata=authority.cert_pem.bytes().decode())
+    with serving_tls(serving) as port:
+        now = datetime.now(UTC).timestamp
+        return await examine_certificate(f"https://127.0.0.1:{port}", now=now, context=trusting)
+
+
+@pytest.mark.parametrize(("days", "is_fine"), [(60, True), (15, True), (13, False), (-1, False)])
+async def test_a_certificate_is_renewed_before_it_ends(days: float, is_fine: bool) -> None:
+    assert (await certificate(days)).is_fine is is_fine
+
+
+async def test_a_url_without_a_certificate_is_told() -> None:
+    told = await examine_certificate("http://hooks.example.com", now=lambda: NOW)
+    assert "https" in told.action
+
+
+async def test_the_certificate_of_a_host_that_is_not_there_is_no_crash() -> None:
+    assert not (await examine_certificate("https://localhost:1", now=lambda: NOW)).is_fine

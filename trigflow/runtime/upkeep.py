@@ -1,0 +1,67 @@
+"""Everything that looks after registered subscriptions while an app is open, put together.
+
+activities   what comes, written down          alerts    people are told
+judge        has it been silent for too long   outages   what was sent while nobody listened
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+
+from trigflow.core.alerts import AlertSink
+from trigflow.core.ids import Ids
+from trigflow.core.settings import Settings
+from trigflow.runtime import records as r
+from trigflow.runtime.activity import Activities
+from trigflow.runtime.alert_webhook import AlertWebhook
+from trigflow.runtime.alerts import Alerts
+from trigflow.runtime.outage import Outages
+from trigflow.runtime.ports import Clock, Store
+from trigflow.runtime.recover import Calling, Recoverer, Taking
+from trigflow.runtime.routes import AnySource, Routes
+from trigflow.runtime.silence import Judge
+
+
+class Upkeep:
+    """Looks after the subscriptions of one open app."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        sources: Mapping[str, AnySource],
+        clients: Calling,
+        routes: Routes,
+        receiver: Taking,
+        activities: Activities,
+        clock: Clock,
+        ids: Ids,
+        *,
+        chance: Callable[[], float],
+        url_of: Callable[[r.Endpoint], str],
+        mark: str,
+        alert_sinks: Sequence[AlertSink] = (),
+    ) -> None:
+        """Put the parts together; nothing is begun yet."""
+        self._store, self._activities = store, activities
+        posts = settings.alert_url
+        webhook = None if posts is None else AlertWebhook(posts, settings.alert_secret, clock)
+        self.alerts: Alerts = Alerts(store, clock, alert_sinks, webhook)
+        self.judge: Judge = Judge(store, clock, ids)
+        self.recoverer: Recoverer = Recoverer(
+            store, sources, clients, receiver, clock, ids,
+            keys_of=routes.keys_of, url_of=url_of, mark=mark, alerts=self.alerts,
+        )  # fmt: skip
+        self.outages: Outages = Outages(self.recoverer, store, clock, ids, chance)
+
+    async def begin(self) -> None:
+        """Notice whether nobody listened before; called before this process beats for the first time."""
+        self.judge.awake_since = await self.outages.notice(await self._store.last_beat())
+
+    def loops(self) -> Mapping[str, Callable[[], Awaitable[object]]]:
+        """Return what goes on until the app is closed, by name."""
+        return {
+            "activity": self._activities.keep_noting,
+            "alerts": self.alerts.keep_telling,
+            "recovery": self.outages.keep_up,
+        }

@@ -1,0 +1,96 @@
+"""Who subscribed at run time."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+
+from trigflow.core.plan import Identity
+from trigflow.runtime import records as r
+from trigflow.stores.sqlite.connection import Connection, Row, overwriting
+from trigflow.stores.sqlite.database import Database
+from trigflow.stores.sqlite.subscriptions import insert_pair, look_soon, row_of, text_of, tuple_of
+
+_SELECT = (
+    "SELECT dynamic, key, source, source_key, connection, params, events, metadata, created_at, "
+    "filter FROM subscribers"
+)
+_ONE = f"{_SELECT} WHERE dynamic = ? AND key = ?"
+_BEHIND = f"{_SELECT} WHERE source = ? AND source_key = ? AND connection = ? ORDER BY dynamic, key"
+_PAGE = f"{_SELECT} WHERE dynamic = ? AND key > ? ORDER BY key LIMIT ?"
+# Whether there are as many: no more than that are looked at.
+_FULL = "SELECT 1 FROM subscribers WHERE connection = ? LIMIT 1 OFFSET ?"
+_PUT = "INSERT OR REPLACE INTO subscribers VALUES(?,?,?,?,?,?,?,?,?,?)"
+
+
+class SubscriberRows(Database):
+    """Where those are kept who subscribed at run time."""
+
+    async def subscribe(
+        self, subscriber: r.Subscriber, endpoint: r.Endpoint, subscription: r.Subscription, *, most: int
+    ) -> bool:
+        """Keep a subscriber with its subscription, unless its connection has as many as it may."""
+        s = subscriber
+        row = (
+            s.dynamic, s.key, *s.identity, s.params.decode(), text_of(s.events), s.metadata.decode(),
+            s.created_at, None if s.filter is None else s.filter.decode(),
+        )  # fmt: skip
+
+        def work(connection: Connection) -> bool:
+            there = row_of(connection, _ONE, s.dynamic, s.key)
+            before = _subscriber(there) if there else None
+            comes = before is None or before.connection != s.connection
+            if most and comes and row_of(connection, _FULL, s.connection, most - 1):
+                return False
+            connection.execute(_PUT, row)
+            with overwriting(connection):
+                insert_pair(connection, endpoint, subscription)
+            look_soon(connection, s.identity)
+            if before is not None and before.identity != s.identity:
+                look_soon(connection, before.identity)
+            return True
+
+        return await self.write(work)
+
+    async def unsubscribe(self, dynamic: str, key: str) -> r.Subscriber | None:
+        """Forget a subscriber and have its subscription looked at."""
+
+        def work(connection: Connection) -> r.Subscriber | None:
+            row = row_of(connection, _ONE, dynamic, key)
+            if row is None:
+                return None
+            connection.execute("DELETE FROM subscribers WHERE dynamic = ? AND key = ?", (dynamic, key))
+            gone = _subscriber(row)
+            look_soon(connection, gone.identity)
+            return gone
+
+        return await self.write(work)
+
+    async def subscriber(self, dynamic: str, key: str) -> r.Subscriber | None:
+        """Return one."""
+        row = await self.read(lambda connection: row_of(connection, _ONE, dynamic, key))
+        return _subscriber(row) if row else None
+
+    async def subscribers_of(
+        self, identities: Collection[Identity]
+    ) -> Mapping[Identity, Sequence[r.Subscriber]]:
+        """Return those behind each subscription."""
+
+        def work(connection: Connection) -> Mapping[Identity, Sequence[r.Subscriber]]:
+            rows = ((one, connection.execute(_BEHIND, one).fetchall()) for one in identities)
+            return {one: [_subscriber(row) for row in found] for one, found in rows if found}
+
+        return await self.read(work)
+
+    async def subscribers(self, dynamic: str, *, after: str = "", limit: int) -> Sequence[r.Subscriber]:
+        """Return those of one dynamic trigger by key, after one of them."""
+        values = (dynamic, after, limit)
+        rows = await self.read(lambda connection: connection.execute(_PAGE, values).fetchall())
+        return [_subscriber(row) for row in rows]
+
+
+def _subscriber(row: Row) -> r.Subscriber:
+    dynamic, key, source, source_key, connection, params, events, metadata, created_at, filter_ = row
+    return r.Subscriber(
+        dynamic, key, source, source_key, connection, params.encode(), tuple_of(events), metadata.encode(),
+        created_at, None if filter_ is None else filter_.encode(),
+    )  # fmt: skip
