@@ -42,12 +42,13 @@ from trigflow.runtime.consent import Consents
 from trigflow.runtime.decide import Matching, events_by_topic
 from trigflow.runtime.execute import Executor, Handover
 from trigflow.runtime.forks import FORKED, refuse_in_children
-from trigflow.runtime.keyring import secret_keys
+from trigflow.runtime.keyring import kept_keys, secret_keys
 from trigflow.runtime.known import Known
 from trigflow.runtime.limits import Rates, Room
 from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.receive import NOT_FOUND, UNAVAILABLE, Receiver
 from trigflow.runtime.reconcile import Reconciler
+from trigflow.runtime.removal import remove_through
 from trigflow.runtime.replay import Replayer, kept_delivery
 from trigflow.runtime.retention import Retention
 from trigflow.runtime.routes import AnySource, Routes
@@ -142,9 +143,7 @@ class Opened:
         self.ids: Ids = Ids(self.clock.now, secrets.token_bytes)
         keys = secret_keys(self.settings, in_memory=self.settings.store == MEMORY)
         in_memory = self.settings.store == MEMORY
-        self.vault: Vault = Vault(
-            keys, None if in_memory else lambda: secret_keys(self.settings, in_memory=False)
-        )
+        self.vault: Vault = Vault(keys, None if in_memory else lambda: kept_keys(self.settings))
         self.store: Store = await stack.enter_async_context(_store(self.settings))
         self.mark: str = f"/e/{self.store.store_id}/"
         await self._find_left_over()
@@ -153,6 +152,7 @@ class Opened:
         self.connections: Connections = Connections(
             Known(self.integrations, self._given, self._app_given, os.environ), self.store, self.vault,
             self.clock, owner=owner, chance=self._chance, alert=self._tell_of_connection,
+            remove_subscriptions=self._remove_through,
         )  # fmt: skip
         stack.push_async_callback(self.connections.aclose)
         self.clients: Clients = await stack.enter_async_context(Clients(self.connections, self.clock))
@@ -197,9 +197,14 @@ class Opened:
             self.sources, self.store, self.clients, self.routes, self.vault, self.clock, self.ids,
             chance=self._chance, base_url=self.base_url, mark=self.mark,
         )  # fmt: skip
+        self.upkeep: Upkeep = Upkeep(
+            self.settings, self.store, self.sources, self.clients, self.routes, self.receiver,
+            self.activities, self.clock, self.ids, chance=self._chance, url_of=steps.url_of, mark=self.mark,
+            alert_sinks=self._alert_sinks,
+        )  # fmt: skip
         self.reconciler: Reconciler = Reconciler(
             self.rows, steps, self.sources, self.store, self.clients, self.routes, self.clock,
-            chance=self._chance, check_every=self.settings.check_every, owner=owner,
+            upkeep=self.upkeep, chance=self._chance, check_every=self.settings.check_every, owner=owner,
         )  # fmt: skip
         self.subscribing: Subscribing = Subscribing(
             self.jobs, self.sources, self.store, self.rows, self.reconciler, self.clients, self.routes,
@@ -208,11 +213,6 @@ class Opened:
         self.registering: Registering = Registering(
             self.reconciler, self.store, self.clock, keys[0], base_url=self.base_url,
             mounted_at=lambda: self.mounted_at, only_plans=self.settings.register == "plan",
-        )  # fmt: skip
-        self.upkeep: Upkeep = Upkeep(
-            self.settings, self.store, self.sources, self.clients, self.routes, self.receiver,
-            self.activities, self.clock, self.ids, chance=self._chance, url_of=steps.url_of, mark=self.mark,
-            alert_sinks=self._alert_sinks,
         )  # fmt: skip
         self.watch: StoreWatch = StoreWatch(self._beat, self.clock, on_silence=self._block)
         refuse_in_children(self)
@@ -269,6 +269,9 @@ class Opened:
 
     async def _beat(self) -> None:
         await self.store.beat(self._owner, now=int(self.clock.now() * 1000))
+
+    async def _remove_through(self, ref: str) -> Sequence[str]:
+        return await remove_through(ref, self.store, self.reconciler, self.clock)
 
     async def _tell_of_connection(self, subject: str, cause: str) -> None:
         alerts = self.upkeep.alerts

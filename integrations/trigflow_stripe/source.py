@@ -12,7 +12,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 import attrs
 import msgspec
@@ -41,9 +41,6 @@ from trigflow_stripe.client.resources import WebhookEndpoint
 
 EVENTS_KEPT = timedelta(days=30)  # how far back Stripe lists events
 MOST_TYPES = 20  # names that one request for events may list
-# Of a delivery that trigflow itself sends to try an app: it holds a resource alone, as jobs get it.
-# Stripe signs nothing but events, so no delivery of Stripe's is ever read this way.
-TRIED_TYPE, TRIED_ID = "trigflow-event-type", "trigflow-event-id"
 _IN_CONTEXT = ("api_version", "livemode", "request", "account")
 
 
@@ -167,10 +164,8 @@ def handle(delivery: Delivery[Mode, EndpointId]) -> Iterable[Event | Ignored]:
             return [_event(name, id_, event)]
         case {"object": "v2.core.event"}:
             return [Ignored("thin-event")]
-        case {"object": "event"}:
-            return [Ignored("not-an-event")]
         case _:
-            return _tried(delivery)
+            return [Ignored("not-an-event")]
 
 
 def _event(name: str, id_: str, event: Mapping[str, Any]) -> Event:
@@ -179,15 +174,18 @@ def _event(name: str, id_: str, event: Mapping[str, Any]) -> Event:
     return Event(name, id_, event["data"]["object"], event_time(event), context)
 
 
-def _tried(delivery: Delivery[Mode, EndpointId]) -> Iterable[Event | Ignored]:
-    name, id_ = delivery.headers.get(TRIED_TYPE), delivery.headers.get(TRIED_ID)
-    return [Event(name, id_)] if name and id_ else [Ignored("not-an-event")]
-
-
-@webhook.sample
-def sample(event: str, _payload: bytes, id: str) -> Sequence[tuple[str, str]]:  # noqa: A002 - the hook's word
-    """Return what names the event of a resource that is delivered alone; a whole event names itself."""
-    return [(TRIED_TYPE, event), (TRIED_ID, id)]
+@webhook.envelope
+def envelope(event: str, payload: bytes, id: str) -> bytes:  # noqa: A002 - the hook's word
+    """Return the event that a resource (JSON text) would come in, without a time; a whole event as it is."""
+    told: Any = msgspec.json.decode(payload)
+    if isinstance(told, dict) and cast("dict[str, Any]", told).get("object") == "event":
+        return payload
+    around = {
+        "id": id, "object": "event", "api_version": None, "livemode": False, "type": event,
+        "pending_webhooks": 1, "request": {"id": None, "idempotency_key": None},
+        "data": {"object": msgspec.Raw(payload)},
+    }  # fmt: skip
+    return msgspec.json.encode(around)
 
 
 @webhook.recover

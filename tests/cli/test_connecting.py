@@ -7,6 +7,7 @@ import json
 import os
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
 import webbrowser
@@ -14,11 +15,13 @@ from collections.abc import Iterator
 from http.cookiejar import CookieJar
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.cli.commandline import Cli
 from tests.sources.oauth_provider import CLIENT, Provider, provider
 from trigflow.runtime.vault import Vault
+from trigflow.stores.sqlite import SqliteStore
 
 APP = """
 from trigflow import App
@@ -142,7 +145,12 @@ def test_what_is_asked_is_not_shown_as_it_is_typed(
     asked: list[str] = []
     monkeypatch.setattr(sys, "stdin", Terminal())
     monkeypatch.setattr("builtins.input", lambda _: "1")
-    monkeypatch.setattr("getpass.getpass", lambda text: asked.append(text) or "a-good-token")
+
+    def ask(text: str) -> str:
+        asked.append(text)
+        return "a-good-token"
+
+    monkeypatch.setattr("getpass.getpass", ask)
     assert cli("connect", "parcels").code == 0
     assert asked == ["API key: "]
 
@@ -235,3 +243,24 @@ def test_commands_that_need_the_key_say_when_it_is_none(
         assert (told.code, "secret_key: is not 32 bytes" in told.err) == (2, True), arguments
         assert "not-a-key" not in told.err
     assert json.dumps(dict(os.environ)).count("not-a-key") == 1
+
+
+def test_the_old_key_stays_while_a_process_may_still_use_it(
+    cli: Cli, folder: Path, served: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connect(cli, monkeypatch)
+    path = folder / "trigflow.db.key"
+    old = path.read_text()
+
+    async def work() -> None:
+        async with SqliteStore(str(folder / "trigflow.db"), store_id=lambda: "unused22") as store:
+            await store.beat("ins_works", now=int(time.time() * 1000))
+
+    anyio.run(work)
+    rotated = cli("keys", "rotate")
+    assert (rotated.code, "trigflow keys retire" in rotated.out) == (0, True)
+    new, kept = path.read_text().split()
+    assert (kept, new != old) == (old, True)
+    assert cli("keys", "retire").code == 0
+    assert path.read_text() == new
+    assert cli("connections", "check", "parcels").code == 0

@@ -13,6 +13,7 @@ import pytest
 
 import trigflow
 import trigflow_github
+import trigflow_stripe
 
 WHEEL = os.environ.get("TRIGFLOW_WHEEL")
 CHECKOUT = Path(os.environ.get("TRIGFLOW_CHECKOUT", Path(__file__).parents[2]))
@@ -53,7 +54,7 @@ def test_the_wheel_holds_every_file_of_every_package_and_nothing_else() -> None:
 
 @NEEDS_WHEEL
 def test_what_is_imported_is_the_wheel() -> None:
-    for package in (trigflow, trigflow_github):
+    for package in (trigflow, trigflow_github, trigflow_stripe):
         assert package.__file__ is not None
         assert "site-packages" in Path(package.__file__).parts
 
@@ -63,12 +64,13 @@ def test_the_version_is_the_packages_own() -> None:
 
 
 def test_an_integration_is_found_through_its_entry_point() -> None:
-    (point,) = entry_points(group="trigflow.integrations", name="github")
-    assert point.load() is trigflow_github.GitHub
+    for name, integration in (("github", trigflow_github.GitHub), ("stripe", trigflow_stripe.Stripe)):
+        (point,) = entry_points(group="trigflow.integrations", name=name)
+        assert point.load() is integration
 
 
 def test_importing_is_light() -> None:
-    loaded = python("import sys, trigflow, trigflow_github; print(*sys.modules)").split()
+    loaded = python("import sys, trigflow, trigflow_github, trigflow_stripe; print(*sys.modules)").split()
     assert HEAVY.isdisjoint(loaded)
 
 

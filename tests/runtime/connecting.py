@@ -93,4 +93,5 @@ async def _refresh(store: str, url: str, go: str, owner: str) -> None:
 
 
 if __name__ == "__main__":
-    anyio.run(_refresh, *sys.argv[1:])
+    store_, url_, go_, owner_ = sys.argv[1:]
+    anyio.run(_refresh, store_, url_, go_, owner_)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
+from functools import partial
 from itertools import pairwise
 
 import anyio
@@ -29,9 +30,11 @@ class Kept(MemoryStore):
         self.written: list[r.Activity] = []
         self.batches: list[int] = []
         self.refuses_after: int | None = None
+        self.meanwhile: Callable[[], object] = lambda: None
 
     async def note_activity(self, activities: Sequence[r.Activity]) -> None:
         await anyio.lowlevel.checkpoint()
+        self.meanwhile()
         if self.refuses_after is not None and len(self.batches) >= self.refuses_after:
             raise StoreUnavailable("full")
         self.batches.append(len(activities))
@@ -94,12 +97,14 @@ def test_the_longest_time_between_two_is_kept_also_over_a_refused_write(
         store = Kept()
         activities = Activities(store, VirtualClock())
         for number, at in enumerate(moments):
+            note = partial(activities.note, "sub", "end", at, None)
             if number == refused_after and number:
-                store.refuses_after = 0
+                store.refuses_after, store.meanwhile = 0, note
                 with pytest.raises(StoreUnavailable):
                     await activities.flush()
-                store.refuses_after = None
-            activities.note("sub", "end", at, None)
+                store.refuses_after, store.meanwhile = None, lambda: None
+            else:
+                note()
         await activities.flush()
         (written,) = store.written
         return written.gap

@@ -82,7 +82,7 @@ def test_deliveries_are_kept_at_least_as_long_as_their_runs_and_keys_as_long_as_
             resolve(wrong, {})
     forever = {"keep_runs": timedelta(0), "keep_deliveries": timedelta(0), "keep_dedupe": timedelta(0)}
     assert {rule.kind for rule in rules(resolve(forever, {}).settings, now=0)} == {
-        "bodies", "noise", "registrations", "processes",
+        "bodies", "noise", "registrations", "recoveries", "audit", "processes",
     }  # fmt: skip
 
 
@@ -135,16 +135,17 @@ async def test_of_several_processes_one_removes_and_another_goes_on_when_its_tim
     store = Asked(store_id="abc")
     first, second = (Retention(store, Settings(), clock) for _ in range(2))
     await first.prune_all()
-    assert asked == [
-            "runs", "noise", "deliveries", "bodies", "registrations", "recoveries", "audit", "removed",
-            "processes", "dedupe",
-        ]  # fmt: skip
+    hourly = [
+        "runs", "noise", "deliveries", "bodies", "registrations", "recoveries", "audit", "removed",
+        "processes",
+    ]  # fmt: skip
+    assert asked == [*hourly, "dedupe"]
     await second.prune_all()
-    assert len(asked) == 7
+    assert len(asked) == 10
     clock.advance(timedelta(hours=1))
     await second.prune_all()
     await first.prune_all()
-    assert asked[7:] == ["runs", "noise", "deliveries", "bodies", "registrations", "processes"]
+    assert asked[10:] == hourly
     clock.advance(timedelta(hours=23))
     await first.prune_all()
     assert asked[-1] == "dedupe"

@@ -18,21 +18,22 @@ from trigflow.runtime.steering import Steering
 
 pytestmark = pytest.mark.anyio
 
-hook: ExternalSource[dict, object, dict] = ExternalSource(  # type: ignore[type-arg]
-    "steered.hook", params=dict, client=object, data=dict, verify=hmac_sha256("X-Sig"), instructions="by hand"
+Some = dict[str, str]
+hook: ExternalSource[Some, object, Some] = ExternalSource(
+    "steered.hook", params=Some, client=object, data=Some, verify=hmac_sha256("X-Sig"), instructions="by hand"
 )
 
 
 @hook.handler
-def handle(delivery: Delivery[dict, dict]) -> Iterable[Event]:  # type: ignore[type-arg]
+def handle(delivery: Delivery[Some, Some]) -> Iterable[Event]:
     return [Event("thing", str(delivery.payload["id"]))]
 
 
 class Steered(Integration, id="steered"):
     """A provider without an API."""
 
-    @event("thing", dict, source=hook)
-    def thing(self) -> dict:  # type: ignore[type-arg]
+    @event("thing", dict[str, object], source=hook)
+    def thing(self) -> Some:
         """Something happened."""
         return {}
 

@@ -30,3 +30,21 @@ def test_keys_that_are_none_are_refused_and_not_shown(keys: list[str]) -> None:
     with pytest.raises(SettingsError) as caught:
         Vault(keys)
     assert "hunter2" not in str(caught.value)
+
+
+def test_a_ring_that_another_process_has_rotated_is_read_again() -> None:
+    ring = [Vault.new_key()]
+    vault = Vault(ring, lambda: ring)
+    ring = [Vault.new_key(), *ring]
+    assert vault.open(Vault(ring).seal(b"new")) == b"new"
+    assert vault.open(Vault(ring[1:]).seal(b"old")) == b"old"
+    with pytest.raises(StoreUnusable):
+        Vault(ring[:1]).open(vault.seal_anew(Vault(ring[1:]).seal(b"old"))[:-4])
+    assert Vault(ring[:1]).open(vault.seal_anew(Vault(ring[1:]).seal(b"old"))) == b"old"
+
+
+def test_a_ring_that_is_gone_changes_nothing() -> None:
+    vault = Vault([Vault.new_key()], list)
+    with pytest.raises(StoreUnusable):
+        vault.open(Vault([Vault.new_key()]).seal(b"x"))
+    assert vault.open(vault.seal(b"x")) == b"x"

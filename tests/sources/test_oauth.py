@@ -213,4 +213,4 @@ def test_tokens_are_sent_nowhere_that_can_be_overheard(url: str) -> None:
 def test_nothing_shows_a_secret_of_its_own_accord() -> None:
     assert "our-secret" not in repr(APP)
     assert Manual().fields == ()
-    assert Manual("X").from_environment({"X": "whsec"}) == {"secret": "whsec"}
+    assert dict(Manual("X").from_environment({"X": "whsec"}) or {}) == {"secret": "whsec"}

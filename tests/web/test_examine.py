@@ -15,10 +15,10 @@ import httpx
 import pytest
 import trustme
 
-from trigflow import Headers
+from trigflow import App, Headers
 from trigflow.core.findings import Finding
 from trigflow.web.examine import BODY, examine, examine_certificate
-from trigflow.web.probe import Prober
+from trigflow.web.probe import Prober, Unreachable
 
 pytestmark = pytest.mark.anyio
 NOW = 1_790_000_000.0
@@ -77,6 +77,7 @@ REWRITINGS: Sequence[Callable[[bytes], bytes]] = [
     lambda body: body.replace(b"\\u00e9", "é".encode()),
     lambda body: body.replace("é".encode(), b"\\u00e9"),
     lambda body: body.replace(b"1.0", b"1"),
+    lambda body: body.replace(b"1E2", b"1e2"),
     lambda body: body.decode("latin-1").encode(),
 ]
 
@@ -113,6 +114,28 @@ async def test_a_url_that_leads_elsewhere_or_takes_no_post_is_one_finding() -> N
         front.posts = 405
         findings = await found(front)
         assert wrong(findings) == ["reachable"] == list(findings)
+
+
+# --- the app's own answer
+
+
+@pytest.mark.parametrize("prefix", ["", "/mounted/here"])
+async def test_an_app_tells_what_arrived_of_a_probe_and_takes_no_large_one(prefix: str) -> None:
+    app = App([], store="memory:", url=f"http://hooks.example.com{prefix}")
+    transport = httpx.ASGITransport(app=app, root_path=prefix)
+    async with app.inspect(), httpx.AsyncClient(transport=transport) as client:
+        opened = app.opened
+        url, prober = opened.base_url or "", opened.registering.prober
+        findings = await examine(
+            url, opened.store.store_id, prober, client, now=opened.clock.now, deadline=10.0
+        )
+        assert [one.what for one in findings if not one.is_fine] == []
+        large = await client.post(f"{url}/probe/abc", content=b"x" * 65_537)
+        assert large.status_code == 413
+        most = await client.post(f"{url}/probe/abc", content=b"x" * 65_536)
+        assert most.status_code == 200
+        with pytest.raises(Unreachable, match="something else"):
+            await Prober("guessed").send(url, opened.store.store_id, client, b"", {})
 
 
 # --- certificates

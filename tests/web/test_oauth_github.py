@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from tests.runtime.connecting import KEY
-from trigflow import App, Unauthorized
+from trigflow import App, Unauthorized, trigger
 from trigflow.testing import VirtualClock
 from trigflow_github import GitHub
 from trigflow_github.testing import FakeGitHub
@@ -53,3 +53,29 @@ async def test_a_person_connects_and_the_token_stays_fresh(tmp_path: Path, expir
             if expiring:
                 with pytest.raises(Unauthorized):
                     await first.viewer()  # a refresh ends the old token there
+
+
+@pytest.mark.parametrize("refused", [False, True])
+async def test_a_connection_that_is_removed_takes_its_webhooks_with_it(tmp_path: Path, refused: bool) -> None:
+    with FakeGitHub(token="of-acme") as fake:
+        fake.add_repository("acme/web")
+        acme = GitHub(base_url=fake.url).through("acme")
+
+        async def job(payload: object) -> None: ...
+
+        wanted = trigger(acme.issues(repo="acme/web"))(job)
+        app = App([wanted], store=str(tmp_path / "t.db"), url=URL, register="off", secret_key=KEY)
+        async with app.inspect():
+            ref = await app.connect(acme, "acme", {"token": "of-acme"})
+            assert [one.error for one in await app.apply()] == [""]
+            assert len(fake.hooks("acme/web")) == 1
+            if refused:
+                fake.revoke("of-acme")
+            problems = await app.disconnect(ref)
+            assert len(problems) == int(refused)
+            assert "of-acme" not in "".join(problems)
+            assert len(fake.hooks("acme/web")) == int(refused)
+            assert await app.opened.store.connected(ref) == 0
+            assert await app.connections() == []
+            (step,) = await app.plan()
+            assert step.action == "manual"  # the job still wants it

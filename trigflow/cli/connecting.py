@@ -19,6 +19,7 @@ from trigflow.app import App
 from trigflow.cli.opening import AsJson, StorePath, TargetName, inspected
 from trigflow.cli.screen import clock_time, moment, say, show_json, show_table, styled, warn
 from trigflow.core.errors import SetupError
+from trigflow.runtime.collect import ENTRY_POINTS
 from trigflow.runtime.holding import Listed
 from trigflow.runtime.known import MANUAL, ref_of
 from trigflow.sources.credentials import ApiKey, Auth, Field
@@ -58,7 +59,7 @@ async def connect(
 ) -> int:
     """Connect an account at a provider: its credentials are checked there, and kept sealed."""
     async with inspected(target, store) as app:
-        described = app.opened.connections.known.required(ref_of(integration, name))
+        described = _described(app, integration, name)
         if accounts:
             return await _connect_accounts(app, described)
         auth = _chosen(app, described, MANUAL if manual else ApiKey.kind if token_stdin else kind, client_id)
@@ -72,6 +73,16 @@ async def connect(
             ref = await app.opened.connections.add(described, name, values, kind=auth.kind, who=WHO)
         await _tell(app, ref)
     return 0
+
+
+def _described(app: App, id_: str, name: str) -> Integration:
+    """Return an integration of the app, or an installed one that no job of it names yet."""
+    from importlib.metadata import entry_points
+
+    known = app.opened.connections.known
+    for entry in entry_points(group=ENTRY_POINTS, name=id_):
+        known.learn(entry.load()())
+    return known.required(ref_of(id_, name))
 
 
 async def _connect_accounts(app: App, integration: Integration) -> int:

@@ -126,6 +126,10 @@ async def _public_url(
         action = "set url= or TRIGFLOW_URL; on your own machine use `trigflow dev --tunnel` or `--follow`"
         yield Finding("public URL", "reachable", "it is not known, so nothing can be delivered", action)
         return
+    problem = await opened.reconciler.unreachable()
+    if problem:
+        yield Finding("public URL", "reachable", "only from this machine", problem)
+        return
     deadline = min((DEADLINES.get(name, STRICTEST) for name in opened.integrations), default=STRICTEST)
     verify = True if context is None else context
     async with httpx.AsyncClient(transport=transport, verify=verify) as client:

@@ -53,7 +53,7 @@ async def orphans(
     """
     async with inspected(target, store, writes=remove) as app:
         looked = await _look(app)
-        errors = await _remove(app, looked.orphans) if remove else {}
+        errors = await _remove(app, looked.orphans if remove else ())
     if as_json:
         show_json(_told(looked, errors, removed=remove))
     else:

@@ -12,7 +12,8 @@ from typing import Any
 import anyio
 import attrs
 
-from trigflow.core.errors import SetupError, Unauthorized
+from trigflow.core.errors import RegistrationError, SetupError, Unauthorized
+from trigflow.core.redact import without
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, Returned, attempt_async
 from trigflow.runtime.holding import Holding
@@ -94,8 +95,15 @@ class Connections(Holding):
         """Ask the provider with a client that is thrown away; nothing is called for what is done by hand."""
         if kind == MANUAL:
             return Checked()
-        async with _throw_away(integration, values) as client:
-            return await integration.check(client)
+
+        async def ask() -> Checked:
+            async with _throw_away(integration, values) as client:
+                return await integration.check(client)
+
+        asked = await attempt_async(ask)
+        if isinstance(asked, Raised):
+            raise _without(asked.error, values)
+        return asked.value
 
     async def check(self, ref: str) -> Checked:
         """Ask the provider whether a connection is good, and keep what it says.
@@ -235,6 +243,15 @@ async def _throw_away(integration: Integration, values: Credentials) -> AsyncGen
             yield entered
     else:
         yield client
+
+
+def _without(error: Exception, values: Credentials) -> Exception:
+    """Return an error of a check that quotes no credentials: an integration's own may."""
+    told = without(str(error), values.values())
+    if told == str(error):
+        return error
+    kind = Unauthorized if isinstance(error, Unauthorized) else RegistrationError
+    return kind(told).with_traceback(None)
 
 
 def _with(row: r.Connection, checked: Checked, now: int) -> r.Connection:

@@ -24,12 +24,20 @@ def secret_keys(settings: Settings, *, in_memory: bool) -> Sequence[str]:
     path = key_file(settings)
     if not path.exists():
         _make(path)
-    return path.read_text().replace(",", " ").split()
+    return kept_keys(settings)
 
 
 def key_file(settings: Settings) -> Path:
     """Return where the ring beside the store is kept: keys, one a line, the current one first."""
     return Path(f"{settings.store}.key")
+
+
+def kept_keys(settings: Settings) -> Sequence[str]:
+    """Return the ring as it is now; nothing where there is none: none is made."""
+    path = key_file(settings)
+    if settings.secret_keys or not path.exists():
+        return settings.secret_keys
+    return path.read_text().replace(",", " ").split()
 
 
 def replace_ring(path: Path, keys: Sequence[str]) -> None:

@@ -39,6 +39,7 @@ from trigflow.runtime.provider import Found, problem_of_url, rotation_of
 from trigflow.runtime.routes import AnySource, Routes
 from trigflow.runtime.rows import Rows
 from trigflow.runtime.steps import Applied, Steps
+from trigflow.runtime.upkeep import Upkeep
 from trigflow.sources.registration import Secret
 
 CLAIM = timedelta(minutes=2)  # one process's right to register a subscription
@@ -61,11 +62,13 @@ class Reconciler:
         routes: Routes,
         clock: Clock,
         *,
+        upkeep: Upkeep,
         chance: Callable[[], float],
         check_every: timedelta,
         owner: str,
     ) -> None:
         """Work for one open app. check_every: how often a provider is asked what it has."""
+        self._upkeep = upkeep
         self.rows: Rows = rows
         self._steps, self._sources, self._store, self._clients = steps, sources, store, clients
         self._routes, self._clock, self._chance = routes, clock, chance
@@ -81,20 +84,27 @@ class Reconciler:
 
         only: a subscription's key or id; the others are left out.
         """
-        steps: list[Step] = []
-        seen: set[Identity] = set()
+        found = [step async for step in self.steps(offline=offline, grace=grace, only=only)]
+        return sorted(found, key=lambda step: step.identity)
+
+    async def steps(
+        self, *, offline: bool = False, grace: timedelta = GRACE, only: str | None = None
+    ) -> AsyncGenerator[Step, None]:
+        """Say one after another, in no order, what `plan` says at once: there may be very many."""
+        missing = {want.identity: want for want in self.rows.wants if only in (None, want.key)}
         async for page in self._pages(only):
             wanted = await self.rows.wanted([s.identity for _, s in page], grace)
             await self._clients.load({s.connection for _, s in page})
             for endpoint, s in page:
-                seen.add(s.identity)
-                steps += (await self._planned(endpoint, s, wanted.get(s.identity), offline=offline))[0]
-        await self._clients.load({want.connection for want in self.rows.wants})
-        for want in self.rows.wants:
-            if want.identity not in seen and only in (None, want.key):
-                wanted_ = Wanted(want.identity, want.events)
-                steps += plan(wanted_, None, None, self.means(want.identity), now=self._ms())
-        return sorted(steps, key=lambda step: step.identity)
+                missing.pop(s.identity, None)
+                planned, _ = await self._planned(endpoint, s, wanted.get(s.identity), offline=offline)
+                for step in planned:
+                    yield step
+        await self._clients.load({want.connection for want in missing.values()})
+        for want in missing.values():
+            wanted_ = Wanted(want.identity, want.events)
+            for step in plan(wanted_, None, None, self.means(want.identity), now=self._ms()):
+                yield step
 
     async def _pages(
         self, only: str | None
@@ -254,8 +264,9 @@ class Reconciler:
             steps, found = (await self._planned(*left, want, offline=True))[0], None
             if not any(step.changes and step.action != "manual" for step in steps):
                 break
-        if left is not None and not any(one.error and one.step.action != "manual" for one in applied):
-            await self._settle(*left)
+        if left is not None:
+            failed = any(one.error and one.step.action != "manual" for one in applied)
+            await (self._upkeep.tell_of_failure(left[1]) if failed else self._settle(*left, want))
         return applied
 
     async def _carry_out(
@@ -282,8 +293,8 @@ class Reconciler:
         found = await self._store.endpoints_for([identity])
         return next(((endpoint, s) for endpoint in found.values() for s in endpoint.subscriptions), None)
 
-    async def _settle(self, endpoint: r.Endpoint, s: r.Subscription) -> None:
-        """Say when to look again; a signal that came meanwhile is looked at now."""
+    async def _settle(self, endpoint: r.Endpoint, s: r.Subscription, want: r.Want | None) -> None:
+        """Look after what is in line, and say when to look again: at once where a signal came meanwhile."""
         source, known, now = self._sources.get(s.source), known_of(endpoint, s), self._ms()
         times = [now + int(self._check_every.total_seconds() * 1000 * (0.8 + 0.4 * self._chance()))]
         if source is not None:
@@ -297,6 +308,9 @@ class Reconciler:
             await self._store.save_subscription(s)
         if s.state != "paused":  # what a process kept that had not yet read that it was resumed
             await self._store.release_held(s.id)
+        pinging, scrub = self._steps.pinging(endpoint, s), self._steps.discretion(endpoint, s.connection)
+        quiet = await self._upkeep.look_after(endpoint, s, want, provider=pinging, scrub=scrub)
+        times += [] if quiet is None else [quiet]
         await self._store.look_again(s.id, at=max(min(times), now + SOONEST), was=s.next_at)
 
     def _ms(self) -> int:

@@ -34,6 +34,7 @@ logger: logging.Logger = logging.getLogger("trigflow.recovery")
 MARGIN = 300_000  # milliseconds before: what was under way then, and clocks that differ
 AGAIN_FOR = 86_400_000  # milliseconds for which what could not be taken is read again
 BEGUN = "it was begun and did not come to its end"
+KEPT = 100  # readings that a store returns, the newest
 EVERYONE = "*"  # whose stretches are those of all: nobody was there
 Taken = Literal["recovered", "known", "failed"]
 
@@ -241,10 +242,12 @@ class Recoverer:
         return max(done, default=0)
 
     async def coverage(self, subscription: r.Subscription) -> Sequence[Stretch]:
-        """Return what is known to have come since it was registered, the oldest stretch first."""
+        """Return what is known to have come since it was registered, as far as kept; the oldest first."""
         away = [one for one in await self._readings(EVERYONE) if not one.is_complete]
         own = await self._readings(subscription.id)
-        return coverage([*away, *own], since=subscription.created_at, until=self._ms())
+        # Of what is older than the readings that are kept, nothing is claimed.
+        since = subscription.created_at if len(own) < KEPT else max(own[0].since, subscription.created_at)
+        return coverage([*away, *own], since=since, until=self._ms())
 
     async def _readings(self, subscription_id: str) -> Sequence[Reading]:
         rows = await self._store.recoveries(subscription_id)

@@ -8,7 +8,7 @@ rotate ─> retire                            its key: mint, accept both, tell; 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 import attrs
@@ -29,6 +29,7 @@ from trigflow.runtime.vault import Vault
 from trigflow.sources.registration import Registered, Secret
 
 logger: logging.Logger = logging.getLogger("trigflow.registrations")
+NEEDS_PERSON = "a person is needed"
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -40,6 +41,17 @@ class Applied(msgspec.Struct, frozen=True):
     step: Step
     error: str = ""
     left_out: str = ""
+
+
+class LatePing:
+    """A provider that is made when it is pinged."""
+
+    def __init__(self, make: Callable[[], Awaitable[Provider]]) -> None:
+        self._make = make
+
+    async def ping(self) -> bool:
+        """Ask for a sign of life; False where the provider offers none."""
+        return await (await self._make()).ping()
 
 
 class Steps:
@@ -81,7 +93,7 @@ class Steps:
         """
         asked = await attempt_async(lambda: self._ask(endpoint, s))
         if isinstance(asked, Raised):
-            told = problem_of(asked.error, self._discretion(endpoint, s.connection))
+            told = problem_of(asked.error, self.discretion(endpoint, s.connection))
             logger.warning("%s could not be asked what it has: %s", s.source, told)
             return None
         return asked.value
@@ -120,7 +132,7 @@ class Steps:
         started = self._ms()
         called = await attempt_async(lambda: self._call(step, endpoint, s, found, means))
         if isinstance(called, Raised):
-            scrub = self._discretion(endpoint, s.connection)
+            scrub = self.discretion(endpoint, s.connection)
             error = problem_of(called.error, scrub)
             log_failure(
                 logger, "subscription %s (%s): %s", s.id, s.source, error, error=called.error, scrub=scrub
@@ -219,7 +231,7 @@ class Steps:
         if newest.data is not None:
             await self._store.keep_webhook(endpoint.id, newest.serial, None)
 
-    def _discretion(self, endpoint: r.Endpoint, connection: str) -> Scrubber:
+    def discretion(self, endpoint: r.Endpoint, connection: str) -> Scrubber:
         """Return what takes out of errors what a provider was called with: some quote a whole request."""
         credentials = self._clients.credentials(connection)
         keys = attempt(lambda: self._routes.keys_of(endpoint))
@@ -227,6 +239,10 @@ class Steps:
             [] if isinstance(keys, Raised) else [key.secret.decode(errors="replace") for key in keys.value]
         )
         return knowing([*known, *(credentials.values() if credentials else ()), endpoint.token])
+
+    def pinging(self, endpoint: r.Endpoint, s: r.Subscription) -> LatePing:
+        """Return what asks a provider for a sign of life; its client is made when that is asked for."""
+        return LatePing(lambda: self.provider(endpoint, s, s.registered))
 
     async def _registered(self, s: r.Subscription, step: Step, registered: Registered[Any] | None) -> None:
         secret = None if registered is None else registered.secret
@@ -252,7 +268,7 @@ class Steps:
 
     async def _refused(self, s: r.Subscription, refusal: Refusal, cause: str) -> None:
         if refusal.needs_person:
-            cause = f"{cause}; a person is needed"
+            cause = f"{cause}; {NEEDS_PERSON}"
         failing = attrs.evolve(
             s, state="paused" if s.state == "paused" else "failing", cause=cause,
             failures=s.failures + 1, next_at=int(refusal.until * 1000), updated_at=self._ms(),

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 
+import attrs
+
 from trigflow.core.alerts import AlertSink
 from trigflow.core.ids import Ids
 from trigflow.core.settings import Settings
@@ -15,11 +17,15 @@ from trigflow.runtime import records as r
 from trigflow.runtime.activity import Activities
 from trigflow.runtime.alert_webhook import AlertWebhook
 from trigflow.runtime.alerts import Alerts
+from trigflow.runtime.discreet import Scrubber
 from trigflow.runtime.outage import Outages
 from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.recover import Calling, Recoverer, Taking
 from trigflow.runtime.routes import AnySource, Routes
-from trigflow.runtime.silence import Judge
+from trigflow.runtime.silence import Judge, Pinging
+from trigflow.runtime.steps import NEEDS_PERSON
+
+PATIENCE = 3  # failures in a row that nobody hears of
 
 
 class Upkeep:
@@ -53,6 +59,35 @@ class Upkeep:
             keys_of=routes.keys_of, url_of=url_of, mark=mark, alerts=self.alerts,
         )  # fmt: skip
         self.outages: Outages = Outages(self.recoverer, store, clock, ids, chance)
+
+    async def look_after(
+        self,
+        endpoint: r.Endpoint,
+        s: r.Subscription,
+        want: r.Want | None,
+        *,
+        provider: Pinging,
+        scrub: Scrubber,
+    ) -> int | None:
+        """See to a subscription that is in line: read a log that was asked for, judge a silence, tell people.
+
+        Returns when it has to be looked at again (unix ms); None where nothing tells.
+        """
+        if s.asked == "recover" and self.recoverer.can(s):
+            await self.recoverer.recover(endpoint, s)
+            s = attrs.evolve(s, asked="", cause="")
+            await self._store.save_subscription(s)
+        found = await self.judge.judge(endpoint, s, want, provider=provider, scrub=scrub)
+        if found.silent and s.state != "silent":
+            s = attrs.evolve(s, state="silent", cause=found.cause)
+            await self._store.save_subscription(s)
+        await self.alerts.follow(s)
+        return found.look_at
+
+    async def tell_of_failure(self, s: r.Subscription) -> None:
+        """Tell people that a subscription fails, once it is more than a moment's trouble."""
+        if s.failures >= PATIENCE or NEEDS_PERSON in s.cause:
+            await self.alerts.follow(s)
 
     async def begin(self) -> None:
         """Notice whether nobody listened before; called before this process beats for the first time."""

@@ -74,7 +74,7 @@ class Vault:
     def _has_new_keys(self) -> bool:
         """Read the ring again; tell whether it is another one."""
         keys = self._keys if self._read_again is None else list(self._read_again())
-        if keys == self._keys:
+        if not keys or keys == self._keys:
             return False
         self._use(keys)
         return True

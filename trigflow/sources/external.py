@@ -11,7 +11,7 @@ this provider does differently, as typed values and as hooks:
     ping                      make the provider send something now
     options                   what a param may be
     handler                   what a verified delivery says. Pure
-    sample                    the header fields of an invented delivery. Pure
+    sample, envelope          the header fields and the body of an invented delivery. Pure
 """
 
 from __future__ import annotations
@@ -93,6 +93,7 @@ class Delivery(Generic[P, D]):
 
 Handler = Callable[[Delivery[P, D]], Iterable[Outcome]]
 Sampler = Callable[[str, bytes, str], Sequence[tuple[str, str]]]
+Envelope = Callable[[str, bytes, str], bytes]
 
 
 def _one(_: object) -> str:
@@ -170,6 +171,7 @@ class ExternalSource(Generic[P, C, D]):
         self.option_hooks: dict[str, OptionsHook[C]] = {}
         self.handle: Handler[P, D] | None = None
         self.sampler: Sampler | None = None
+        self.wrap: Envelope | None = None
 
     def register(self, hook: RegisterHook[P, C, D]) -> RegisterHook[P, C, D]:
         """Declare what makes the provider send."""
@@ -226,6 +228,18 @@ class ExternalSource(Generic[P, C, D]):
         """
         self.sampler = function
         return function
+
+    def envelope(self, function: Envelope) -> Envelope:
+        """Declare the body of such a delivery where the payload of an event is only a part of it.
+
+        It is called with the event's name as received, the payload (JSON text) and an id.
+        """
+        self.wrap = function
+        return function
+
+    def sample_body(self, event: str, payload: bytes, id: str) -> bytes:  # noqa: A002
+        """Return the body that brings a payload: what `envelope` declared, else the payload itself."""
+        return payload if self.wrap is None else self.wrap(event, payload, id)
 
     def sample_headers(self, event: str, payload: bytes, id: str) -> Sequence[tuple[str, str]]:  # noqa: A002
         """Return what `sample` declared for an event; nothing where the provider sends no such fields."""

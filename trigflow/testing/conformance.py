@@ -74,6 +74,7 @@ class Conformance:
 
         async def run(app: App, wanted: Trigger[Any]) -> None:
             async with app:
+                _worked(await app.apply())
                 first = await deliver(app, wanted, id="one")
                 assert (first.outcome, [run.state for run in first.runs]) == ("accepted", ["succeeded"])
                 assert (await deliver(app, wanted, id="one")).outcome == "duplicate"
@@ -87,12 +88,15 @@ class Conformance:
             source = wanted.source
             assert is_webhook(source), f"{wanted.name} does not come over HTTP"
             async with app:
+                _worked(await app.apply())
                 specification = wanted.specification
-                body = next(iter(specification.examples().values())).read()
-                token, request = await signed(app.opened, source, specification.name, body, "one")
-                bare = Headers.of(list(source.sample_headers(specification.name, body, "one")))
-                for forged in (attrs.evolve(request, headers=bare), attrs.evolve(request, body=body + b" ")):
+                payload = next(iter(specification.examples().values())).read()
+                token, request = await signed(app.opened, source, specification.name, payload, "one")
+                bare = Headers.of(list(source.sample_headers(specification.name, request.body, "one")))
+                changed = attrs.evolve(request, body=request.body + b" ")
+                for forged in (attrs.evolve(request, headers=bare), changed):
                     assert (await app.opened.receive(token, forged)).status == REJECTED
+                assert (await app.opened.receive(token, request)).status < REJECTED
 
         self._run(run)
 

@@ -111,7 +111,7 @@ async def signed(
     opened: Opened,
     source: AnySource,
     event: str,
-    body: bytes,
+    payload: bytes,
     id: str,  # noqa: A002
     *,
     key: str | None = None,
@@ -133,6 +133,7 @@ async def signed(
     )
     if endpoint is None:
         raise SetupError(f"no job of this app listens to {source.id}")
+    body = source.sample_body(event, payload, id)
     headers = [("content-type", "application/json"), *source.sample_headers(event, body, id)]
     url = opened.public_url(f"{opened.mark}{endpoint.token}", "")
     request = Request("POST", url, Headers.of(headers), body)

@@ -116,8 +116,8 @@ class Registering:
 
     async def _show_plan(self) -> None:
         """Say what would be done."""
-        steps = [step for step in await self._reconciler.plan() if step.changes]
-        self._tell_plan(steps)
+        steps = [step async for step in self._reconciler.steps() if step.changes]
+        self._tell_plan(sorted(steps, key=lambda step: step.identity))
 
     def _tell_plan(self, steps: Sequence[Step]) -> None:
         told = "; ".join(f"{step.action} {step.identity[0]} {step.identity[1]}" for step in steps[:20])

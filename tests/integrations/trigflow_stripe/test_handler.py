@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from trigflow import Delivery, Event, Headers, Ignored, Request, decode_json
 from trigflow_stripe.samples import Captured
-from trigflow_stripe.source import EndpointId, Mode, handle, sample
+from trigflow_stripe.source import EndpointId, Mode, envelope, handle
 
 THIN = {
     "id": "evt_234",
@@ -66,17 +66,13 @@ def test_thin_events_carry_no_resource_and_are_ignored() -> None:
     assert said(THIN) == [Ignored("thin-event")]
 
 
-def test_a_resource_that_trigflow_sends_alone_is_an_event_by_its_headers() -> None:
-    headers = {name.replace("-", "_"): value for name, value in sample("price.created", b"", "one")}
-    named = {name.replace("_", "-"): value for name, value in headers.items()}
-    assert said({"object": "price"}, **named) == [Event("price.created", "one")]
-    assert said({"object": "price"}) == [Ignored("not-an-event")]
-    # No header turns one event into another.
-    assert only(Captured("price.updated").envelope()).name == "price.updated"
-    changed = said(Captured("price.updated").envelope(), **named)
-    assert [event.name for event in changed if isinstance(event, Event)] == ["price.updated"]
-    assert said(THIN, **named) == [Ignored("thin-event")]
-    assert said({"object": "event"}, **named) == [Ignored("not-an-event")]
+def test_a_resource_alone_is_put_into_an_event_and_a_whole_event_stays_as_it_is() -> None:
+    resource = {"id": "price_1", "object": "price"}
+    event = only(envelope("price.created", json.dumps(resource).encode(), "evt_1"))
+    assert (event.name, event.id, event.payload) == ("price.created", "evt_1", resource)
+    whole = Captured("price.updated").envelope()
+    assert envelope("price.created", whole, "evt_1") == whole
+    assert said(resource) == [Ignored("not-an-event")]
 
 
 json_values = st.recursive(

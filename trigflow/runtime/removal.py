@@ -1,0 +1,43 @@
+"""The end of everything that goes through a connection, at its provider and here.
+
+A provider that refuses keeps nothing alive: what stays there is told, and its deliveries are
+answered and ignored from then on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+
+from trigflow.runtime import records as r
+from trigflow.runtime.ports import Clock, Store
+from trigflow.runtime.reconcile import Reconciler
+
+PAGE = 500  # subscriptions looked through at a time
+
+
+async def remove_through(ref: str, store: Store, reconciler: Reconciler, clock: Clock) -> Sequence[str]:
+    """Remove a connection's subscriptions and those who subscribed through it; return what failed."""
+    problems: list[str] = []
+    async for s in _through(ref, store):
+        for one in (await store.subscribers_of([s.identity])).get(s.identity, ()):
+            await store.unsubscribe(one.dynamic, one.key)
+        done = await reconciler.remove(s.identity, f"connection {ref} is removed")
+        problem = "another process is registering it now" if done is None else done.error
+        if problem:
+            problems.append(f"{s.source} {s.key}: {problem}")
+            await store.remove_subscription(s.id, at=int(clock.now() * 1000))
+    return problems
+
+
+async def _through(ref: str, store: Store) -> AsyncGenerator[r.Subscription, None]:
+    left, after = await store.connected(ref), ""
+    while left:
+        page = await store.page(after=after, limit=PAGE)
+        if not page:
+            return
+        found = [s for endpoint in page for s in endpoint.subscriptions]
+        after = found[-1].id
+        for s in found:
+            if s.connection == ref:
+                left -= 1
+                yield s
