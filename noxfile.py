@@ -185,6 +185,12 @@ def size(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def subscriptions(session: nox.Session) -> None:
+    """Make a hundred thousand subscriptions at run time: `nox -s subscriptions -- --count 5000`."""
+    run_benchmark(session, "benchmarks.subscriptions")
+
+
+@nox.session(default=False)
 def secrets(session: nox.Session) -> None:
     """Run the tests and look for their secrets in everything that they log and leave behind."""
     install_wheel(session, *group("test"), *FAST)

@@ -5,8 +5,9 @@
 
 Two processes do the same on SQLite, with BASE subscriptions and with all: people subscribe, the whole is
 planned offline, and one background pass renews DUE leases at a provider that answers at once. Each has a
-webhook of its own. But for SOME, they are made registered by one statement: what is measured is ours, and a
-provider takes far longer. Writes results/subscriptions.json and .md; a smaller run selected.subscriptions.*.
+webhook of its own; a tenth as many again share one, which is then delivered to. But for SOME, they are made
+registered by one statement: what is measured is ours, and a provider takes far longer. Writes
+results/subscriptions.json and .md; a smaller run selected.subscriptions.*.
 """
 
 from __future__ import annotations
@@ -48,12 +49,14 @@ from trigflow import (
     hmac_sha256,
     trigger,
 )
+from trigflow.testing.deliveries import signed
 
 WHOLE = 100_000  # subscriptions from which on it is a result and no trial
 BASE = 1_000
 DUE = 1_000  # leases that one pass renews
 SOME = 500  # that are registered by the app itself
 AT_ONCE = 32
+DELIVERIES = 3  # to a place that a tenth as many again subscribed to
 BOUND = 2.0  # times the CPU for one among BASE
 RSS_BOUND = 200  # MB that the peak may be above that of the base
 LIFE = timedelta(days=7)
@@ -98,6 +101,12 @@ async def renew(reg: Registration[Place, int], model: Provider) -> Registered[in
 @webhook.unregister
 async def unregister(reg: Registration[Place, int], model: Provider) -> None:
     """Forget a webhook."""
+
+
+@webhook.sample
+def sampled(event: str, body: bytes, id: str) -> list[tuple[str, str]]:  # noqa: A002 - the hook's word
+    """Add no headers."""
+    return []
 
 
 @webhook.handler
@@ -190,7 +199,31 @@ async def measure(path: Path, count: int) -> Measured:
         async with measured.phase("look again with nothing due", 50):
             for _ in range(50):
                 await app.opened.registering.register_due()
+        await _deliver_to_many(app, measured, max(10, count // 10))
     return measured
+
+
+async def _deliver_to_many(app: App, measured: Measured, count: int) -> None:
+    """Let many subscribe to one place, and something happen there."""
+    numbers = iter(range(count))
+
+    async def some() -> None:
+        for number in numbers:
+            await app.subscribe(places(name="shared"), key=f"shared-{number}")
+
+    async with anyio.create_task_group() as group:
+        for _ in range(AT_ONCE):
+            group.start_soon(some)
+    identity = ("model.webhook", "shared", "model")
+    made = [
+        await signed(app.opened, webhook, "thing", b'{"id": %d}' % number, "", identity=identity)
+        for number in range(DELIVERIES)
+    ]
+    async with measured.phase("one delivery for many", count * DELIVERIES):
+        for token, request in made:
+            assert (await app.opened.receive(token, request)).status == 200
+    (row, *_) = await app.opened.store.deliveries(limit=1)
+    assert row.runs == count, row
 
 
 async def _subscribe_all(app: App, count: int) -> None:

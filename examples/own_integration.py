@@ -47,6 +47,7 @@ class ParcelsClient:
     """Parcels' API for one account."""
 
     def __init__(self, token: str, base_url: str) -> None:
+        self.base_url = base_url  # where it is on this machine, an app at localhost can be reached
         self._http = httpx.AsyncClient(base_url=base_url, headers={"authorization": f"Bearer {token}"})
 
     async def __aenter__(self) -> Self:

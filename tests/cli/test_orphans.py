@@ -72,7 +72,10 @@ def test_sweeping_removes_them_and_touches_nothing_else(
 def test_apply_sweeps_only_where_removing_is_allowed(
     cli: Cli, crowd: dict[str, str], github: FakeGitHub
 ) -> None:
-    assert "sweep" in cli("plan", *URL, "--json").out
+    planned = cli("plan", *URL, "--json").json
+    assert [step["action"] for step in planned] == ["none", "sweep"]
+    assert planned[0]["others"] == 2
+    assert "2 of other trigflow stores" in cli("plan", *URL).out
     kept = cli("apply", *URL)
     assert kept.code == 0
     assert "--allow-remove" in kept.out

@@ -19,11 +19,11 @@ from tests.cli.commandline import APP, Cli
     "arguments",
     [
         ["nope"],
-        ["plan", "--nope"],
+        ["apply", "--nope"],
         ["runs", "show"],
         ["runs", "list", "--limit", "many"],
         ["deliveries", "list", "--outcome", "lost"],
-        ["plan", "--grace", "soon"],
+        ["apply", "--grace", "soon"],
         ["check", "app.py", "--url", "not-a-url"],
     ],
 )
@@ -97,7 +97,7 @@ def test_check_tells_the_jobs_and_writes_nothing(cli: Cli, app_file: Path) -> No
     assert [job["id"] for job in result.json["jobs"]] == ["triage"]
     assert [step["key"] for step in result.json["plan"]] == ["repo:acme/web"]
     assert cli("check").out.startswith("ok  1 job: triage")
-    assert cli("plan", "--offline").code == 0
+    assert cli("plan", "--offline").code == 2  # a person must make the webhook
     assert sorted(path.name for path in app_file.parent.iterdir()) == ["app.py"]
 
 
@@ -122,6 +122,7 @@ def test_jobs_tell_what_they_listen_to(cli: Cli, app_file: Path) -> None:
             "event": "issues",
             "source": "github.webhook",
             "key": "repo:acme/web",
+            "dynamic": None,
             "filter": {"action": ["opened"]},
         }
     ]

@@ -31,7 +31,7 @@ def mounted(
     with listening() as (held, url):
         patch.setenv("TRIGFLOW_URL", url + path)
         patch.setenv("TRIGFLOW_STORE", "memory:")
-        patch.setenv("TRIGFLOW_REGISTER", "manual")
+        patch.setenv("TRIGFLOW_REGISTER", "off")
         patch.setenv("GITHUB_TOKEN", "fake-token")
         patch.setenv("GITHUB_API_URL", github.url)
         module = load(f"mount_{framework}")

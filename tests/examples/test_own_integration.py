@@ -68,7 +68,7 @@ def running(patch: pytest.MonkeyPatch) -> Iterator[tuple[FakeParcels, ModuleType
     with listening() as (theirs, api), listening() as (ours, url), serving(fake.site, theirs, api):
         patch.setenv("TRIGFLOW_URL", url)
         patch.setenv("TRIGFLOW_STORE", "memory:")
-        patch.setenv("TRIGFLOW_REGISTER", "manual")
+        patch.setenv("TRIGFLOW_REGISTER", "off")
         patch.setenv("PARCELS_TOKEN", "secret-token")
         patch.setenv("PARCELS_API_URL", api)
         module = load("own_integration")

@@ -219,7 +219,7 @@ def zoo(heard: Heard, **settings: Any) -> App:
     return App(
         [_job(name, kind, heard) for name, kind in KINDS.items()],
         **{
-            "store": "memory:", "registration": "manual", "clock": VirtualClock(), "chance": lambda: 0.0,
+            "store": "memory:", "register": "off", "clock": VirtualClock(), "chance": lambda: 0.0,
             "rate_limit": 0, "url": "https://hooks.example.com", **settings,
         },
     )  # fmt: skip

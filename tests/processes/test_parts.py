@@ -81,7 +81,7 @@ def make(done: list[str] | None = None, **settings: Any) -> App:
         if done is not None:
             done.append("done")
 
-    return App([job], **{"store": "memory:", "registration": "manual", **settings})
+    return App([job], **{"store": "memory:", "register": "off", **settings})
 
 
 def faults(app: App) -> dict[str, Exception]:

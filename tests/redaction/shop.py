@@ -133,9 +133,7 @@ class Shop:
             trigger(shop.charge(), id="charged", filter=self.filter, retry=retry)(self.job or remember),
             trigger(shop.parcel(), id="carried")(carry),
         ]
-        return App(
-            jobs, store=str(store), register="off", secret_key=",".join(keys) or None, **options
-        )
+        return App(jobs, store=str(store), register="off", secret_key=",".join(keys) or None, **options)
 
 
 async def post(app: App, body: object) -> Response:

@@ -156,6 +156,31 @@ async def test_subscribers_and_code_share_one_webhook_with_the_union_of_their_ev
         assert [hook.url for hook in fake.hooks("acme/web")] == [FOREIGN]
 
 
+async def test_who_subscribes_while_the_webhook_is_being_removed_gets_one_anew(
+    fake: FakeGitHub, told: Told, store: str
+) -> None:
+    async with told.app(store) as app:
+        await app.subscribe(told.repos(repo="acme/web"), key="ada", wait=True)
+        (before,) = fake.hooks("acme/web")
+        kept: Any = app.opened.store
+        really = kept.remove_subscription
+
+        async def removed(subscription: str, *, at: int) -> None:
+            """Once the provider has removed it, and before that is committed."""
+            assert fake.hooks("acme/web") == []
+            await app.subscribe(told.repos(repo="acme/web"), key="bob")
+            await really(subscription, at=at)
+
+        kept.remove_subscription = removed
+        await app.unsubscribe(told.repos, key="ada")
+        await app.apply(grace=AT_ONCE)
+        (after,) = fake.hooks("acme/web")
+        assert after.id != before.id
+        assert [one.state for one in await app.subscribers(told.repos)] == ["active"]
+        await deliver(app, told.repos, to="bob", id="one")
+    assert told.keys == ["bob"]
+
+
 async def test_subscribing_again_with_one_key_replaces_what_there_was(
     fake: FakeGitHub, told: Told, store: str
 ) -> None:

@@ -204,7 +204,7 @@ def store_in(tmp_path_factory: pytest.TempPathFactory) -> str:
     max_examples=(settings.default.max_examples if settings.default else 50) // 5,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(history=st.lists(steps | st.builds(Apply), max_size=14))
+@given(history=st.lists(subscribing | subscribing | steps | st.builds(Apply), min_size=6, max_size=16))
 async def test_whatever_was_done_the_webhooks_have_the_union_of_the_events_and_no_foreign_one_is_touched(
     fake: FakeGitHub, tmp_path_factory: pytest.TempPathFactory, history: list[Step]
 ) -> None:

@@ -344,6 +344,13 @@ class Registries(RuleBasedStateMachine):
         self.all(lambda store: store.remove_subscription(gone.id, at=self.now))
         if gone.state == "removed":
             return
+        if any(one.identity == gone.identity for one in self.subscribers.values()):
+            self.subscriptions[gone.id] = attrs.evolve(
+                gone, state="pending", cause="not registered yet", data=None, registered=(),
+                lease_until=None, leased_at=None, failures=0, asked="", next_at=min(gone.next_at, 0) - 1,
+                updated_at=self.now,
+            )  # fmt: skip
+            return
         self.subscriptions[gone.id] = attrs.evolve(gone, state="removed", updated_at=self.now)
         others = [s for s in self.subscriptions.values() if s.endpoint_id == gone.endpoint_id]
         if all(s.state == "removed" for s in others):

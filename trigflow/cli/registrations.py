@@ -14,7 +14,7 @@ from trigflow.cli import subscribed
 from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspected
 from trigflow.cli.screen import say, show_json, show_table, styled, warn
 from trigflow.core.errors import TrigflowError
-from trigflow.core.plan import GRACE, Action, Step
+from trigflow.core.plan import GRACE, Action, Identity, Step
 from trigflow.runtime import records as r
 from trigflow.runtime.steps import Applied
 
@@ -162,6 +162,7 @@ def told_step(step: Step) -> dict[str, object]:
         "events": list(step.desired),
         "missing": list(step.missing),
         "orphaned": list(step.orphaned),
+        "others": step.others,
     }
 
 
@@ -171,6 +172,11 @@ def show_plan(steps: Sequence[Step]) -> None:
         symbol, style = SYMBOLS[step.action]
         say(styled(f"{symbol:>3} ", style), styled(_name(step), "bold"), f"  {step.reason}")
         _show_events(step)
+    others: Counter[Identity] = Counter()
+    for step in steps:
+        others[step.identity] = max(others[step.identity], step.others)
+    if others.total():
+        say(f"\n{others.total()} of other trigflow stores are there, too; they are never touched.")
     counts: Counter[Action] = Counter(step.action for step in steps if step.changes)
     if counts:
         parts = ", ".join(f"{count} to {_verb(action)}" for action, count in counts.items())

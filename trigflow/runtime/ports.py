@@ -229,7 +229,11 @@ class Registry(Protocol):
         ...
 
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
-        """Mark a subscription removed, and its endpoint if it was the last."""
+        """Mark a subscription removed, and its endpoint if it was the last.
+
+        Where somebody subscribed to it meanwhile, it stays instead, as if it was never
+        registered, and is looked at at once.
+        """
         ...
 
     async def release_held(self, subscription_id: str) -> int:

@@ -260,6 +260,8 @@ class Reconciler:
             left = await self._find(identity)
             if left is None or any(one.error or one.left_out for one in done):
                 break
+            if any(one.step.action == "remove" for one in done):  # somebody subscribed meanwhile
+                want = (await self.rows.wanted([identity], grace)).get(identity)
             # What a step has made due, such as stopping what was replaced; nobody is asked again.
             steps, found = (await self._planned(*left, want, offline=True))[0], None
             if not any(step.changes and step.action != "manual" for step in steps):

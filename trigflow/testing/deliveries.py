@@ -121,16 +121,7 @@ async def signed(
 
     key, identity: of the subscription whose endpoint is meant, where the source has several.
     """
-    endpoint = next(
-        (
-            e
-            for e in await opened.store.endpoints()
-            if e.source == source.id
-            and key in (None, *(s.key for s in e.subscriptions))
-            and identity in (None, *(s.identity for s in e.subscriptions))
-        ),
-        None,
-    )
+    endpoint = await _endpoint(opened, source, key, identity)
     if endpoint is None:
         raise SetupError(f"no job of this app listens to {source.id}")
     body = source.sample_body(event, payload, id)
@@ -142,6 +133,17 @@ async def signed(
         signature = source.verify.sign(request, keys[0], now=opened.clock.now())
         request = attrs.evolve(request, headers=Headers.of([*headers, *signature]))
     return endpoint.token, request
+
+
+async def _endpoint(
+    opened: Opened, source: AnySource, key: str | None, identity: Identity | None
+) -> r.Endpoint | None:
+    if identity is not None:
+        return (await opened.store.endpoints_for([identity])).get(identity)
+    for endpoint in await opened.store.endpoints():
+        if endpoint.source == source.id and key in (None, *(s.key for s in endpoint.subscriptions)):
+            return endpoint
+    return None
 
 
 async def _outcome(opened: Opened, before: str, status: int) -> Delivered:

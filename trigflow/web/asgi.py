@@ -38,7 +38,7 @@ LARGEST_HEAD = 64 * 1024  # bytes of all names and values of header fields
 MOST_HEADERS = 256
 LARGEST_QUERY = 16 * 1024  # bytes
 LARGEST_PROBE = 64 * 1024  # bytes
-LONGEST_TOKEN = 64  # characters; ours have 32
+LONGEST_TOKEN = 64  # characters; ours have 32, with a time to live 43
 # Bytes of a declared body that are held before they come. Not all of it: a few connections that only
 # declare large bodies would shut out everyone.
 AHEAD = 1024 * 1024

@@ -137,9 +137,16 @@ class RegistryTables(SubscriptionTables):
             self._subscriptions[id_] = attrs.evolve(kept, leased_at=at, lease_until=until)
 
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
-        """Mark a subscription removed, and its endpoint if it was the last."""
+        """Mark a subscription removed unless somebody subscribed; its endpoint, too, if it was the last."""
         gone = self._subscriptions.get(subscription_id)
         if gone is None or gone.state == "removed":
+            return
+        if any(one.identity == gone.identity for one in self._subscribers.values()):
+            self._subscriptions[subscription_id] = attrs.evolve(
+                gone, state="pending", cause="not registered yet", data=None, registered=(),
+                lease_until=None, leased_at=None, failures=0, asked="", next_at=min(gone.next_at, 0) - 1,
+                updated_at=at,
+            )  # fmt: skip
             return
         self._subscriptions[subscription_id] = attrs.evolve(gone, state="removed", updated_at=at)
         self._unindex(gone)

@@ -56,6 +56,13 @@ _HELD = (
     "JOIN events ON events.id = runs.event WHERE queue.held = 1 AND events.subscription_id = ?"
 )
 _REMOVE = "UPDATE subscriptions SET state = 'removed', updated_at = ? WHERE id = ? AND state <> 'removed'"
+_BEGIN_ANEW = (
+    "UPDATE subscriptions SET state = 'pending', cause = 'not registered yet', data = NULL, "
+    "registered = '[]', lease_until = NULL, leased_at = NULL, failures = 0, asked = '', "
+    "next_at = min(next_at, 0) - 1, updated_at = ? WHERE id = ? AND state <> 'removed' AND EXISTS "
+    "(SELECT 1 FROM subscribers s WHERE s.source = subscriptions.source "
+    "AND s.source_key = subscriptions.key AND s.connection = subscriptions.connection)"
+)
 _REMOVE_ENDPOINT = (
     "UPDATE endpoints SET state = 'removed', removed_at = ?1 WHERE state <> 'removed' "
     "AND id = (SELECT endpoint_id FROM subscriptions WHERE id = ?2) AND NOT EXISTS "
@@ -210,9 +217,12 @@ class RegistryRows(Database):
         await self.write(lambda connection: connection.execute(sql, (at, until, endpoint_id)).fetchall())
 
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
-        """Mark a subscription removed, and its endpoint if it was the last."""
+        """Mark a subscription removed unless somebody subscribed; its endpoint, too, if it was the last."""
 
         def work(connection: Connection) -> None:
+            connection.execute(_BEGIN_ANEW, (at, subscription_id))
+            if connection.changes():
+                return
             connection.execute(_REMOVE, (at, subscription_id))
             connection.execute(_REMOVE_ENDPOINT, (at, subscription_id))
 
