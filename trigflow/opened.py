@@ -40,6 +40,7 @@ from trigflow.runtime.collect import (
 from trigflow.runtime.connections import Connections
 from trigflow.runtime.consent import Consents
 from trigflow.runtime.decide import Matching, events_by_topic
+from trigflow.runtime.discovery import Discovery
 from trigflow.runtime.execute import Executor, Handover
 from trigflow.runtime.forks import FORKED, refuse_in_children
 from trigflow.runtime.keyring import kept_keys, secret_keys
@@ -175,7 +176,7 @@ class Opened:
             self.routes, self.matching, self.audience, self.store, self.store, self.engine,
             executor.handover if self._executes else _Nobody(),
             self.vault, self.sealer, self.clock, self.ids,
-            activities=self.activities, on_signal=self._signal,
+            activities=self.activities, on_signal=self._signal, on_stranger=self._stranger,
         )  # fmt: skip
         self.replayer: Replayer = Replayer(
             self.store,
@@ -214,6 +215,10 @@ class Opened:
             self.reconciler, self.store, self.clock, keys[0], base_url=self.base_url,
             mounted_at=lambda: self.mounted_at, only_plans=self.settings.register == "plan",
         )  # fmt: skip
+        self.discovery: Discovery = Discovery(
+            self.rows.wants, self.sources, self.integrations, self.connections, self.rows, self.clock,
+            signal=self._signal,
+        )  # fmt: skip
         self.watch: StoreWatch = StoreWatch(self._beat, self.clock, on_silence=self._block)
         refuse_in_children(self)
         if self._works:
@@ -239,6 +244,7 @@ class Opened:
             with anyio.move_on_after(LONGEST_START):
                 await ready.wait()
         if self._registers:
+            group.start_soon(keep, "accounts", self.discovery.keep_up)
             group.start_soon(keep, "registration", self.registering.keep_in_line)
 
     async def _find_left_over(self) -> None:
@@ -251,6 +257,9 @@ class Opened:
 
     def _signal(self) -> None:
         self.registering.signal()
+
+    def _stranger(self) -> None:
+        self.discovery.stranger()
 
     def _token(self) -> str:
         """Make the random part of a URL; with the time from which anybody may remove the webhook."""

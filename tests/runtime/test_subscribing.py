@@ -429,3 +429,21 @@ async def test_behind_a_webhook_for_all_accounts_each_gets_the_events_of_its_own
         await send(payload={"team": "T1", "id": 3, "room": 7})
         await send(payload={"team": "T9", "id": 4})
     assert sorted(calls) == [("blue", "2"), ("red", "1"), ("red", "3"), ("seven", "3")]
+
+
+async def test_a_replay_of_an_accounts_event_starts_the_triggers_in_code_again(store: str) -> None:
+    calls: list[str] = []
+
+    @trigger(Teams().thing)
+    async def job(payload: dict[str, object], event: Event) -> None:
+        calls.append(event.id)
+
+    async with App([job], store=store, register="off") as app:
+        row = r.Connection("teams/red", "teams", "manual", b"", account="T1")
+        await app.opened.store.put_connection(row)
+        await app.opened.rows.ensure()
+        delivered = await deliver(app, Teams().thing, payload={"team": "T1", "id": 1})
+        assert calls == ["1"]
+        (run,) = await app.replay(delivered.id)
+        await ended(app, run)
+    assert calls == ["1", "1"]

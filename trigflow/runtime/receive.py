@@ -76,17 +76,19 @@ class Receiver:
         *,
         activities: Activities,
         on_signal: Callable[[], object],
+        on_stranger: Callable[[], object],
     ) -> None:
         """Work with the parts of one open app.
 
         on_signal: hears that a provider told something of a subscription itself.
+        on_stranger: hears that a delivery came for an account that is not known.
         """
         self._routes, self._audience, self._store, self._registry = routes, audience, store, registry
         self._engine, self._handover, self._sealer = engine, handover, sealer
         self._decider = Decider(matching, audience, engine, sealer.marks)
         self._handshakes = Handshakes(routes, registry, vault)
         self._clock, self._ids = clock, ids
-        self._activities, self._on_signal = activities, on_signal
+        self._activities, self._on_signal, self._on_stranger = activities, on_signal, on_stranger
         self._replays = Replays()
         self._refused, self._told_at = 0, -QUIET
 
@@ -191,7 +193,7 @@ class Receiver:
         subscriptions = await self._routes.addressed(route, request)
         if not subscriptions:
             route.source.decode(request).check()
-            self._on_signal()  # an account that is new at the provider may be unknown here yet
+            self._on_stranger()  # an account that is new at the provider may be unknown here yet
             return self._ignore(route, request, "unknown-account")
         behind = await self._audience.of(subscriptions)
         # What was decoded is let go of before the commit is awaited: a body may be hundreds of

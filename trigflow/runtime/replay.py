@@ -16,11 +16,11 @@ from trigflow.core.ids import Ids
 from trigflow.core.payloads import decode_json_text
 from trigflow.runtime import records as r
 from trigflow.runtime import views as v
-from trigflow.runtime.audience import Audience
+from trigflow.runtime.audience import Audience, Found
 from trigflow.runtime.decide import Matching
 from trigflow.runtime.ports import Clock, Engine, Item, Store
 from trigflow.runtime.receive import Receiver
-from trigflow.runtime.routes import AnySource, Routes
+from trigflow.runtime.routes import AnySource, Routes, topic_of
 from trigflow.runtime.sealed import Sealer
 from trigflow.sources.external import Delivery, delivery_of
 
@@ -76,15 +76,19 @@ class Replayer:
         if text is None or subscription is None:
             raise _not_kept(event)
         payload = decode_json_text(self._sealer.text(text, sealed=event.sealed))
-        if event.subscriber is None:
-            found = self._matching.match((subscription.identity, event.name), payload)
-        else:
-            dynamic = msgspec.json.decode(event.subscriber, type=r.SubscriberOf).dynamic
-            topic = (dynamic, subscription.source, event.name)
-            found = self._audience.matching.match(topic, payload)
+        found = await self._found(event, subscription, payload)
         earlier = {run.job: run.id for run in await self._store.runs(limit=1000, event=event.id)}
         names = dict.fromkeys(one.id for one, _ in found if job in (None, one.id))
         return [await self._run(event, name, earlier.get(name)) for name in names]
+
+    async def _found(self, event: v.EventRow, s: r.Subscription, payload: object) -> Found:
+        """Return the jobs that an event starts now; a subscriber's event those of the dynamic trigger."""
+        if event.subscriber is not None:
+            dynamic = msgspec.json.decode(event.subscriber, type=r.SubscriberOf).dynamic
+            return self._audience.matching.match((dynamic, s.source, event.name), payload)
+        endpoint = (await self._store.endpoints_for([s.identity])).get(s.identity)
+        topic = s.identity if endpoint is None else topic_of(endpoint, s)
+        return self._matching.match((topic, event.name), payload)
 
     async def _run(self, event: v.EventRow, job: str, earlier: str | None) -> str:
         now = int(self._clock.now() * 1000)

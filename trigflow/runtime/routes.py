@@ -60,10 +60,8 @@ class Route:
         )
 
     def topic_of(self, subscription: r.Subscription) -> Identity:
-        """Return what triggers are found by: an account's events are those of its app."""
-        if self.endpoint.shared_key is None:
-            return subscription.identity
-        return (subscription.source, subscription.key, subscription.connection.partition("/")[0])
+        """Return what triggers are found by."""
+        return topic_of(self.endpoint, subscription)
 
     def serial(self, key: int | None) -> int | None:
         """Return the serial of one of its keys."""
@@ -73,6 +71,13 @@ class Route:
     def pending(self) -> bool:
         """Tell whether the provider has not confirmed the endpoint yet."""
         return self.endpoint.state == "pending"
+
+
+def topic_of(endpoint: r.Endpoint, subscription: r.Subscription) -> Identity:
+    """Return what triggers in code are found by: an account's events are those of its app."""
+    if endpoint.shared_key is None:
+        return subscription.identity
+    return (subscription.source, subscription.key, subscription.connection.partition("/")[0])
 
 
 _Addressed: TypeAlias = tuple[Route, str]  # with the route: its accounts are forgotten with it

@@ -116,12 +116,14 @@ async def serve_http(inside: Inside, scope: Scope, receive: Receive, send: Send)
         inside.mounted_at = mount_prefix(scope, path)
     if path.startswith(inside.mark):
         return await send_answer(send, await _delivery(inside, path, scope, receive))
+    # No other path of ours needs more than ASCII; what else comes may hold what no encoder takes.
+    if not path.isascii():
+        return await send_answer(send, NOT_FOUND)
     if path.startswith("/oauth/"):
         return await send_answer(send, await inside.consent(path, scope))
     if path.startswith("/probe/") and scope["method"] == "POST":
         return await send_answer(send, await _probed(inside, path, scope, receive))
-    # No path of ours needs more than ASCII; what else comes may hold what no encoder takes.
-    return await send_answer(send, _other(inside, path) if path.isascii() else NOT_FOUND)
+    return await send_answer(send, _other(inside, path))
 
 
 async def _delivery(inside: Inside, path: str, scope: Scope, receive: Receive) -> Response:
