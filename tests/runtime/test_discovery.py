@@ -43,7 +43,7 @@ def app_of(fake: FakeGitHub, app_id: int, store: Path, url: str, seen: Seen) -> 
     async def starred(payload: dict[str, Any], event: Event, client: GitHubClient) -> None:
         repo = payload["repository"]["full_name"]
         listed, _ = await client.installation_repositories()
-        if repo not in [one.full_name for one in listed]:
+        if repo not in [one.full_name for one in listed.repositories]:
             seen.mistakes.append(f"the client of {repo} is that of another installation")
         seen.repositories.append(repo)
 
