@@ -344,3 +344,8 @@ async def test_options_decide_how_a_run_is_queued() -> None:
         assert (run.job, run.state, started) == ("late", "queued", [])
         assert await app.cancel(run.id)
         assert not await app.cancel(run.id)
+
+
+def test_a_keyword_that_is_no_setting_is_refused_with_what_was_meant() -> None:
+    with pytest.raises(TypeError, match="did you mean 'register'"):
+        App(registr="off")  # type: ignore[call-arg]

@@ -7,27 +7,22 @@ uvicorn triage:app                the same, as an ASGI app with its own lifespan
 
 from __future__ import annotations
 
-import importlib
 import os
 import random
 from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import timedelta
-from types import ModuleType, TracebackType
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 
 from trigflow.core.alerts import AlertSink
 from trigflow.core.dynamic import Dynamic, Wish
 from trigflow.core.errors import SetupError
-from trigflow.core.events import Event
-from trigflow.core.jobs import Job, Listens, Mark, build_job, mark_of, trigger
+from trigflow.core.jobs import Job, Listens, trigger
 from trigflow.core.plan import GRACE, Step
-from trigflow.core.runs import Run
-from trigflow.core.settings import Resolved, resolve
-from trigflow.runtime.io import IO, SyncIO
+from trigflow.core.settings import Keywords, Resolved, resolve
+from trigflow.runtime.gather import Gathered, JobLike, credentials_given
 from trigflow.runtime.known import ref_of
-from trigflow.sources.credentials import Credentials
-from trigflow.sources.external import Delivery, is_webhook
 from trigflow.sources.integration import Integration
 from trigflow.sources.registration import Choices
 from trigflow.web.answers import NOT_OPEN, Message, Receive, Scope, Send, send_answer
@@ -41,10 +36,6 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound=Callable[..., Any])
 AlertSinkT = TypeVar("AlertSinkT", bound=AlertSink)
-JobLike = Callable[..., Any] | ModuleType | str
-
-# What a job may ask for by annotation: True where only plain functions may, False where only async ones.
-GIVEN: Mapping[type, bool | None] = {IO: False, SyncIO: True, Event: None, Run: None, Delivery: None}
 
 
 class App:
@@ -54,63 +45,29 @@ class App:
         self,
         jobs: Iterable[JobLike] = (),
         *,
-        url: str | None = None,
-        store: str | None = None,
-        secret_key: str | None = None,
-        register: str | None = None,
-        check_every: timedelta | None = None,
-        webhook_ttl: timedelta | None = None,
-        alert_url: str | None = None,
-        alert_secret: str | None = None,
-        executes: bool | None = None,
-        concurrency: int | None = None,
-        threads: int | None = None,
-        subscribers_limit: int | None = None,
-        body_limit: int | None = None,
-        body_timeout: int | None = None,
-        bodies_limit: int | None = None,
-        requests_limit: int | None = None,
-        rate_limit: int | None = None,
-        rate_burst: int | None = None,
-        keep_bodies: timedelta | None = None,
-        keep_runs: timedelta | None = None,
-        keep_deliveries: timedelta | None = None,
-        keep_noise: timedelta | None = None,
-        keep_registrations: timedelta | None = None,
-        keep_dedupe: timedelta | None = None,
         connections: Mapping[Integration, str | Mapping[str, str]] | None = None,
         app_credentials: Mapping[Integration, Mapping[str, str]] | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
+        **settings: Unpack[Keywords],
     ) -> None:
         """Build an app; nothing is opened yet.
 
         jobs: decorated functions, modules that hold some, or names of such modules.
         connections: credentials by integration; they go before the environment.
         app_credentials: of our own app at a provider, such as an OAuth client's id and secret.
-        The other keywords are settings, see trigflow.core.settings.Settings.
+        settings: see trigflow.core.settings.Settings.
         Raises SetupError that names function, parameter and remedy.
         """
-        self._keywords: dict[str, Any] = {
-            "url": url, "store": store, "secret_key": secret_key, "register": register,
-            "check_every": check_every, "webhook_ttl": webhook_ttl,
-            "alert_url": alert_url, "alert_secret": alert_secret,
-            "executes": executes, "concurrency": concurrency, "threads": threads,
-            "subscribers_limit": subscribers_limit, "body_limit": body_limit,
-            "body_timeout": body_timeout, "bodies_limit": bodies_limit, "requests_limit": requests_limit,
-            "rate_limit": rate_limit, "rate_burst": rate_burst,
-            "keep_bodies": keep_bodies, "keep_runs": keep_runs, "keep_deliveries": keep_deliveries,
-            "keep_noise": keep_noise, "keep_registrations": keep_registrations, "keep_dedupe": keep_dedupe,
-        }  # fmt: skip
-        self._given = _credentials(connections or {})
-        self._app_given = _credentials(app_credentials or {})
+        self._keywords: dict[str, Any] = dict(settings)
+        self._given = credentials_given(connections or {})
+        self._app_given = credentials_given(app_credentials or {})
         self._clock, self._chance = clock, chance
-        self._jobs: dict[str, Job] = {}
-        self._dynamics: dict[str, Dynamic[..., object]] = {}
+        self._gathered = Gathered()
         self._alert_sinks: list[AlertSink] = []
         self._opened: Opened | None = None
         for one in jobs:
-            self._collect(one)
+            self._gathered.add(one)
         self.resolved()  # a wrong setting is a wrong set-up
 
     def job(self, first: Listens, /, *more: Listens, **options: Any) -> Callable[[F], F]:
@@ -118,7 +75,7 @@ class App:
 
         def add(function: F) -> F:
             marked = trigger(first, *more, **options)(function)
-            self._collect(marked)
+            self._gathered.add(marked)
             return marked
 
         return add
@@ -142,7 +99,7 @@ class App:
     @property
     def jobs(self) -> Mapping[str, Job]:
         """The jobs by id."""
-        return dict(self._jobs)
+        return dict(self._gathered.jobs)
 
     @property
     def opened(self) -> Opened:
@@ -190,7 +147,7 @@ class App:
 
         settings = self.resolved().settings
         return Opened(
-            self._jobs,
+            self._gathered.jobs,
             settings,
             self._given,
             clock=self._clock,
@@ -327,71 +284,6 @@ class App:
         await self.__aexit__(None, None, None)
         await send({"type": "lifespan.shutdown.complete"})
 
-    # --- collecting
-
-    def _collect(self, found: JobLike) -> None:
-        if isinstance(found, str):
-            found = _module(found)
-        if isinstance(found, ModuleType):
-            self._collect_module(found)
-            return
-        mark = mark_of(found)
-        if mark is None:
-            raise SetupError(f"{found!r} is not a job; decorate it with @trigger(...)")
-        self._add(found, mark)
-
-    def _collect_module(self, module: ModuleType) -> None:
-        found = [value for value in vars(module).values() if mark_of(value) is not None]
-        if not found:
-            raise SetupError(f"module {module.__name__} holds no job; decorate a function with @trigger(...)")
-        for function in found:
-            self._collect(function)
-
-    def _add(self, function: Callable[..., Any], mark: Mark) -> None:
-        job = build_job(function, mark, given=GIVEN)
-        known = self._jobs.get(job.id)
-        if known is not None and known.function is not function:
-            raise SetupError(
-                f"two jobs have the id {job.id!r}: {_place(known.function)} and {_place(function)}; "
-                "give one of them another with @trigger(..., id=...)"
-            )
-        for listens in job.listens:
-            if is_webhook(listens.trigger.source):
-                listens.trigger.source.check()
-            if listens.dynamic is not None:
-                self._add_dynamic(listens.dynamic)
-        self._jobs.setdefault(job.id, job)
-
-    def _add_dynamic(self, dynamic: Dynamic[..., object]) -> None:
-        if not self._dynamics.setdefault(dynamic.id, dynamic).is_like(dynamic):
-            raise SetupError(f"two dynamic triggers have the id {dynamic.id!r}; rename one of them")
-
 
 def _failed(phase: str, error: Exception) -> Message:
     return {"type": f"lifespan.{phase}.failed", "message": f"{type(error).__name__}: {error}"}
-
-
-def _module(name: str) -> ModuleType:
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise SetupError(f"there is no module {name!r}; is it on the path?") from error
-        raise
-
-
-def _credentials(
-    connections: Mapping[Integration, str | Mapping[str, str]],
-) -> Mapping[Integration, Credentials]:
-    found: dict[Integration, Credentials] = {}
-    for integration, told in connections.items():
-        field = next((way.fields[0].name for way in integration.auth if way.fields), "token")
-        given = {field: told} if isinstance(told, str) else told
-        if not any(given.values()):
-            raise SetupError(f"connections: the credentials of {integration.id} are empty")
-        found[integration] = Credentials(given)
-    return found
-
-
-def _place(function: Callable[..., Any]) -> str:
-    return f"{function.__module__}.{getattr(function, '__qualname__', function)}"

@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 
-from trigflow.app import GIVEN
+from trigflow.runtime.gather import GIVEN
 from trigflow.core.jobs import Mark, Options, build_job
 from trigflow.core.triggers import Specification, Trigger
 from trigflow.engines.embedded import EmbeddedEngine

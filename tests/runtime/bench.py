@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from trigflow.app import GIVEN
+from trigflow.runtime.gather import GIVEN
 from trigflow.core.jobs import Job, Mark, Options, build_job
 from trigflow.core.triggers import Specification, Trigger
 from trigflow.runtime import records as r

@@ -5,7 +5,8 @@ from __future__ import annotations
 from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from typing import Any, Literal
+from difflib import get_close_matches
+from typing import Any, Literal, TypedDict
 from urllib.parse import urlsplit
 
 import attrs
@@ -157,6 +158,35 @@ def _check_url(url: str | None) -> None:
         raise SettingsError("url", "holds a user name or password; leave them out")
 
 
+class Keywords(TypedDict, total=False):
+    """Settings as keywords of `App`, each of which may be None: not given."""
+
+    url: str | None
+    store: str | None
+    secret_key: str | None
+    register: str | None
+    check_every: timedelta | None
+    webhook_ttl: timedelta | None
+    alert_url: str | None
+    alert_secret: str | None
+    executes: bool | None
+    concurrency: int | None
+    threads: int | None
+    subscribers_limit: int | None
+    body_limit: int | None
+    body_timeout: int | None
+    bodies_limit: int | None
+    requests_limit: int | None
+    rate_limit: int | None
+    rate_burst: int | None
+    keep_bodies: timedelta | None
+    keep_runs: timedelta | None
+    keep_deliveries: timedelta | None
+    keep_noise: timedelta | None
+    keep_registrations: timedelta | None
+    keep_dedupe: timedelta | None
+
+
 class Resolved(msgspec.Struct, frozen=True):
     """Settings, and where each came from."""
 
@@ -167,8 +197,14 @@ class Resolved(msgspec.Struct, frozen=True):
 def resolve(keywords: Mapping[str, Any], environ: Mapping[str, str]) -> Resolved:
     """Put settings together; a keyword that is None counts as not given.
 
-    Raises SettingsError that names the setting (or its variable) and what it expects.
+    Raises SettingsError that names the setting (or its variable) and what it expects,
+    TypeError for a keyword that is no setting.
     """
+    names = {field.name for field in attrs.fields(Settings)}
+    for name in keywords:
+        if name not in names:
+            near = get_close_matches(name, names, 1)
+            raise TypeError(f"{name!r} is no setting{f'; did you mean {near[0]!r}?' if near else ''}")
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
     for field in attrs.fields(Settings):

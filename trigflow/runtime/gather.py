@@ -1,0 +1,96 @@
+"""Jobs gathered from functions, modules and names of modules: what an app is built of."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from types import ModuleType
+from typing import Any
+
+from trigflow.core.dynamic import Dynamic
+from trigflow.core.errors import SetupError
+from trigflow.core.events import Event
+from trigflow.core.jobs import Job, Mark, build_job, mark_of
+from trigflow.core.runs import Run
+from trigflow.runtime.io import IO, SyncIO
+from trigflow.sources.credentials import Credentials
+from trigflow.sources.external import Delivery, is_webhook
+from trigflow.sources.integration import Integration
+
+JobLike = Callable[..., Any] | ModuleType | str
+
+# What a job may ask for by annotation: True where only plain functions may, False where only async ones.
+GIVEN: Mapping[type, bool | None] = {IO: False, SyncIO: True, Event: None, Run: None, Delivery: None}
+
+
+class Gathered:
+    """Jobs by id, and the dynamic triggers that they listen to."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, Job] = {}
+        self._dynamics: dict[str, Dynamic[..., object]] = {}
+
+    def add(self, found: JobLike) -> None:
+        """Add a decorated function, or all that a module holds; SetupError names what is wrong."""
+        if isinstance(found, str):
+            found = _module(found)
+        if isinstance(found, ModuleType):
+            self._add_module(found)
+            return
+        mark = mark_of(found)
+        if mark is None:
+            raise SetupError(f"{found!r} is not a job; decorate it with @trigger(...)")
+        self._add_job(found, mark)
+
+    def _add_module(self, module: ModuleType) -> None:
+        found = [value for value in vars(module).values() if mark_of(value) is not None]
+        if not found:
+            raise SetupError(f"module {module.__name__} holds no job; decorate a function with @trigger(...)")
+        for function in found:
+            self.add(function)
+
+    def _add_job(self, function: Callable[..., Any], mark: Mark) -> None:
+        job = build_job(function, mark, given=GIVEN)
+        known = self.jobs.get(job.id)
+        if known is not None and known.function is not function:
+            raise SetupError(
+                f"two jobs have the id {job.id!r}: {_place(known.function)} and {_place(function)}; "
+                "give one of them another with @trigger(..., id=...)"
+            )
+        for listens in job.listens:
+            if is_webhook(listens.trigger.source):
+                listens.trigger.source.check()
+            if listens.dynamic is not None:
+                self._add_dynamic(listens.dynamic)
+        self.jobs.setdefault(job.id, job)
+
+    def _add_dynamic(self, dynamic: Dynamic[..., object]) -> None:
+        if not self._dynamics.setdefault(dynamic.id, dynamic).is_like(dynamic):
+            raise SetupError(f"two dynamic triggers have the id {dynamic.id!r}; rename one of them")
+
+
+def credentials_given(
+    connections: Mapping[Integration, str | Mapping[str, str]],
+) -> Mapping[Integration, Credentials]:
+    """Return credentials by integration, a text as the first field; SetupError where they are empty."""
+    found: dict[Integration, Credentials] = {}
+    for integration, told in connections.items():
+        field = next((way.fields[0].name for way in integration.auth if way.fields), "token")
+        given = {field: told} if isinstance(told, str) else told
+        if not any(given.values()):
+            raise SetupError(f"connections: the credentials of {integration.id} are empty")
+        found[integration] = Credentials(given)
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise SetupError(f"there is no module {name!r}; is it on the path?") from error
+        raise
+
+
+def _place(function: Callable[..., Any]) -> str:
+    return f"{function.__module__}.{getattr(function, '__qualname__', function)}"
