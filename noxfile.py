@@ -217,6 +217,14 @@ def crash(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def chaos(session: nox.Session) -> None:
+    """Fail a provider and kill two instances between any two steps: `nox -s chaos -- --rounds 200`."""
+    install_wheel(session, *group("test"), *FAST)
+    with session.chdir(copy_beside(session)):
+        session.run("python", "tests/crash/chaos.py", *session.posargs)
+
+
+@nox.session(default=False)
 def fuzz(session: nox.Session) -> None:
     """Send what hostile senders may, guided by coverage: `nox -s fuzz -- --inputs 1000000`."""
     install_wheel(session, *group("test"), *group("fuzz"))

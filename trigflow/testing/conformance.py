@@ -27,9 +27,11 @@ from trigflow.core.http import Headers
 from trigflow.core.jobs import trigger
 from trigflow.core.payloads import structure_into
 from trigflow.core.triggers import Trigger
+from trigflow.runtime.provider import rotation_of
 from trigflow.runtime.steps import Applied
 from trigflow.sources.external import is_webhook
 from trigflow.sources.integration import Integration
+from trigflow.sources.registration import Events, Registration, Webhook, WebhookApi
 from trigflow.testing.deliveries import deliver, signed
 
 PUBLIC_URL = "https://hooks.example.com"
@@ -125,6 +127,49 @@ class Conformance:
 
         self._run(run)
 
+    def test_a_webhook_that_was_deleted_at_the_provider_is_made_anew(self) -> None:
+        """Register, delete the webhook behind our back, and see it come back with the same events."""
+
+        async def run(app: App, wanted: Trigger[Any]) -> None:
+            async with app:
+                _worked(await app.apply())
+                place = await _place(app, wanted)
+                if place is None:
+                    return  # its provider can't list
+                api, reg, client, (webhook,) = place
+                await api.delete(reg, webhook, client)
+                assert [one.step.action for one in _worked(await app.apply())] == ["recreate"]
+                again = await _place(app, wanted)
+                assert again is not None
+                assert [sorted(one.events) for one in again[3]] == [sorted(webhook.events)]
+
+        self._run(run)
+
+    def test_a_key_is_changed_and_both_are_taken_until_the_old_one_has_had_its_time(self) -> None:
+        """Rotate, where that is possible, and deliver with the new key and with the old one."""
+
+        async def run(app: App, wanted: Trigger[Any]) -> None:
+            source = wanted.source
+            assert is_webhook(source), f"{wanted.name} does not come over HTTP"
+            async with app:
+                _worked(await app.apply())
+                if rotation_of(source) == "no":
+                    return
+                (endpoint,) = await app.opened.store.page(limit=1)
+                await app.opened.store.ask(endpoint.subscriptions[0].id, "rotate")
+                assert [one.step.action for one in _worked(await app.apply())] == ["rotate"]
+                (endpoint,) = await app.opened.store.page(limit=1)
+                assert len(app.opened.routes.keys_of(endpoint)) == 2
+                payload = next(iter(wanted.specification.examples().values())).read()
+                for number in (0, 1):
+                    token, request = await signed(
+                        app.opened, source, wanted.specification.name, payload, f"id-{number}", signer=number
+                    )
+                    assert (await app.opened.receive(token, request)).status < REJECTED
+                assert {step.action for step in await app.plan()} == {"none"}
+
+        self._run(run)
+
     def _run(self, test: Callable[[App, Trigger[Any]], Any]) -> None:
         with self.provider() as provider:
             made: Any = self.integration
@@ -142,6 +187,23 @@ class Conformance:
                 connections={integration: self.connection},
             )
             anyio.run(test, app, wanted)
+
+
+async def _place(
+    app: App, wanted: Trigger[Any]
+) -> tuple[WebhookApi[Any, Any, Any], Registration[Any, Any], Any, Sequence[Webhook[Any]]] | None:
+    """Return what lists webhooks at a trigger's place, and ours among them; None where nothing lists."""
+    source, opened = wanted.source, app.opened
+    if not is_webhook(source) or source.api is None:
+        return None
+    (endpoint,) = await opened.store.page(limit=1)
+    (subscription,) = endpoint.subscriptions
+    client = await opened.clients.get(subscription.connection)
+    events = Events(subscription.registered, subscription.registered)
+    url, data = opened.reconciler.url_of(endpoint), source.load_data(subscription.data)
+    reg: Registration[Any, Any] = Registration(url, wanted.params, events, "", data, opened.mark)
+    found = await source.api.list(wanted.params, client)
+    return source.api, reg, client, [webhook for webhook in found if webhook.url == url]
 
 
 def _worked(applied: Sequence[Applied]) -> Sequence[Applied]:

@@ -116,10 +116,12 @@ async def signed(
     *,
     key: str | None = None,
     identity: Identity | None = None,
+    signer: int = 0,
 ) -> tuple[str, Request]:
     """Return the token of a source's endpoint, and a request as the provider would send it there.
 
     key, identity: of the subscription whose endpoint is meant, where the source has several.
+    signer: which of the endpoint's keys signs, the newest first.
     """
     endpoint = await _endpoint(opened, source, key, identity)
     if endpoint is None:
@@ -130,7 +132,7 @@ async def signed(
     request = Request("POST", url, Headers.of(headers), body)
     keys = opened.routes.keys_of(endpoint)
     if keys:
-        signature = source.verify.sign(request, keys[0], now=opened.clock.now())
+        signature = source.verify.sign(request, keys[signer], now=opened.clock.now())
         request = attrs.evolve(request, headers=Headers.of([*headers, *signature]))
     return endpoint.token, request
 
