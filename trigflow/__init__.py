@@ -31,9 +31,11 @@ from trigflow.core.errors import (
 from trigflow.core.events import Event, Fetch, Ignored, Metadata, Respond, Signal, Subscriber
 from trigflow.core.http import Headers, Request, Response
 from trigflow.core.jobs import trigger
+from trigflow.core.local import api_url
 from trigflow.core.retry import Retry
 from trigflow.core.runs import Run
 from trigflow.core.triggers import Example, Specification, Trigger, When
+from trigflow.core.values import Payload, payload
 from trigflow.runtime.io import IO, SyncIO
 from trigflow.sources.credentials import Account, ApiKey, Auth, Checked, Credentials, Field, Token
 from trigflow.sources.decode import decode_json, json_or_form, no_body
@@ -113,6 +115,7 @@ __all__ = [
     "Missed",
     "NotFound",
     "OAuth2",
+    "Payload",
     "PayloadError",
     "RateLimited",
     "RefusedForNow",
@@ -150,6 +153,7 @@ __all__ = [
     "Wish",
     "__version__",
     "any_of",
+    "api_url",
     "decode_json",
     "dynamic",
     "ecdsa_p256",
@@ -167,6 +171,7 @@ __all__ = [
     "json_or_form",
     "kv",
     "no_body",
+    "payload",
     "query",
     "standard_webhooks",
     "token",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 
 from trigflow import Account, Checked
@@ -45,8 +46,14 @@ async def accounts_of(hub: GitHubClient) -> Sequence[Account]:
     if hub.acts_as != "app":
         return ()
     found = [one for one in await hub.installations() if one.suspended_at is None]
+    names = {one.id: _name(one.account, one.id) for one in found}
+    # An enterprise and an organization may have the same name, in either spelling; none may get the other's.
+    times = Counter(name.lower() for name in names.values())
     return [
-        Account(_name(one.account, one.id), str(one.id), {"installation_id": str(one.id)}) for one in found
+        Account(
+            name if times[name.lower()] == 1 else f"{name}-{id_}", str(id_), {"installation_id": str(id_)}
+        )
+        for id_, name in names.items()
     ]
 
 

@@ -7,7 +7,6 @@ another host: the token goes to `base_url` only.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
@@ -16,7 +15,7 @@ from urllib.parse import urlsplit
 import attrs
 import msgspec
 
-from trigflow import ApiError, __version__
+from trigflow import ApiError, __version__, api_url
 from trigflow_github.client.refusals import refusal
 
 if TYPE_CHECKING:
@@ -83,7 +82,7 @@ class Connection:
         """
         if not token or not token.isascii() or not token.isprintable() or " " in token:
             raise ValueError("the GitHub token is empty or has characters that none has; set GITHUB_TOKEN")
-        self.base_url: str = _checked(base_url)
+        self.base_url: str = api_url(base_url, example="https://HOST/api/v3")
         self._token = token
         self._transport = transport
         self._clock = clock
@@ -196,22 +195,3 @@ class Connection:
 
             self._http = httpx.AsyncClient(transport=self._transport, timeout=TIMEOUT)
         return self._http
-
-
-def _checked(base_url: str) -> str:
-    """Return a base URL without its last slash; ValueError where a token could be overheard."""
-    parts = urlsplit(base_url)
-    private = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
-    plain = not parts.query and not parts.fragment and parts.username is None
-    if not (private and plain and parts.hostname):
-        raise ValueError(f"base_url of host {parts.hostname} can't be used; write https://HOST/api/v3")
-    return base_url.rstrip("/")
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False

@@ -3,6 +3,7 @@
 Frozen attrs classes that msgspec decodes straight from bytes and cattrs structures.
 """
 
+from trigflow import Payload
 from trigflow_github.payloads.actions import (
     CheckRunAction,
     IssueCommentAction,
@@ -94,7 +95,6 @@ from trigflow_github.payloads.resources import (
     Team,
     User,
 )
-from trigflow_github.payloads.value import Payload
 
 __all__ = [
     "AppDetail",

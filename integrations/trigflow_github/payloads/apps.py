@@ -4,8 +4,8 @@ from datetime import datetime
 
 import attrs
 
+from trigflow import Payload, payload
 from trigflow_github.payloads.resources import GitHubApp
-from trigflow_github.payloads.value import Payload, payload
 
 
 @payload

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from trigflow import Payload, payload
 from trigflow_github.payloads.resources import (
     GitHubApp,
     Label,
@@ -14,7 +15,6 @@ from trigflow_github.payloads.resources import (
     Team,
     User,
 )
-from trigflow_github.payloads.value import Payload, payload
 
 
 @payload

@@ -6,6 +6,7 @@ delivery unreadable. What comes with some actions only is None with the others.
 
 from datetime import datetime
 
+from trigflow import Payload, payload
 from trigflow_github.payloads.changes import (
     CheckRunDetail,
     Commit,
@@ -32,7 +33,6 @@ from trigflow_github.payloads.resources import (
     Team,
     User,
 )
-from trigflow_github.payloads.value import Payload, payload
 
 # {"from": the value before}: "from" is no Python name.
 Before = dict[str, str]

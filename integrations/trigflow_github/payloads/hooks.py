@@ -5,7 +5,7 @@ from typing import Any
 
 import attrs
 
-from trigflow_github.payloads.value import Payload, payload
+from trigflow import Payload, payload
 
 
 @payload

@@ -10,7 +10,7 @@ States and the like are `str`, not Literal: GitHub adds values without notice.
 
 from datetime import datetime
 
-from trigflow_github.payloads.value import Payload, payload
+from trigflow import Payload, payload
 
 
 @payload

@@ -20,7 +20,8 @@ from typing import Literal
 
 import attrs
 
-from trigflow_github.testing.answers import Refused, Reply, not_found, refused
+from trigflow.testing.fake_server import Refused, Reply
+from trigflow_github.testing.answers import not_found, refused
 
 CallerKind = Literal["personal", "oauth", "user", "installation", "app"]
 _HOOKS = re.compile(r"/(repos|orgs)/.+/hooks(/.*)?")

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import attrs
+
+from trigflow.testing.fake_server import Refused, Reply
 
 if TYPE_CHECKING:
     from trigflow_github.testing.access import Caller
@@ -32,24 +34,6 @@ class Asked:
     body: Json
     headers: Mapping[str, str] = attrs.Factory(dict[str, str])
     caller: Caller | None = None
-
-
-@attrs.frozen
-class Reply:
-    """An answer; `afterwards` starts what happens in the background, maybe before the answer arrives."""
-
-    status: int
-    body: Any = None
-    headers: Mapping[str, str] = attrs.Factory(dict[str, str])
-    afterwards: Callable[[], object] | None = None
-
-
-class Refused(Exception):
-    """The request is answered with an error."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(reply.status)
-        self.reply = reply
 
 
 def refused(status: int, message: str, **more: Any) -> Refused:

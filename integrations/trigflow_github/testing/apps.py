@@ -22,8 +22,9 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
+from trigflow.testing.fake_server import Refused
 from trigflow_github.testing.access import Caller
-from trigflow_github.testing.answers import Json, Refused, invalid, refused
+from trigflow_github.testing.answers import Json, invalid, refused
 from trigflow_github.testing.hooks import FakeHook, written
 
 JWT_LIFE = timedelta(minutes=10)

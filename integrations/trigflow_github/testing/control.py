@@ -17,11 +17,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from trigflow_github.testing.answers import Refused, Reply
+from trigflow.testing.fake_faults import Gate
+from trigflow.testing.fake_server import Received, Refused, Reply
 from trigflow_github.testing.deliveries import Attempt
 from trigflow_github.testing.fake import FakeGitHub
-from trigflow_github.testing.faults import Gate
-from trigflow_github.testing.server import Received
 
 PREFIX = "/_fake/"
 _SECONDS = ("by", "wait")

@@ -21,7 +21,8 @@ from typing import Any, cast
 
 import attrs
 
-from trigflow_github.testing.answers import Json, Refused, Reply
+from trigflow.testing.fake_server import Refused, Reply
+from trigflow_github.testing.answers import Json
 
 Schema = Mapping[str, Any]
 

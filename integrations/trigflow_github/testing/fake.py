@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import attrs
 
+from trigflow.testing.fake_server import Call
 from trigflow_github.testing.answers import Json
 from trigflow_github.testing.clock import utc_now
 from trigflow_github.testing.deliveries import Attempt
@@ -25,7 +26,6 @@ from trigflow_github.testing.hooks import FakeHook, created
 from trigflow_github.testing.machine import in_bytes
 from trigflow_github.testing.misbehaving import Misbehaving
 from trigflow_github.testing.post import Letter
-from trigflow_github.testing.server import Call
 from trigflow_github.testing.world import Place, new_guid
 
 TOKEN = "fake-token"  # noqa: S105 - opens nothing

@@ -14,14 +14,14 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import attrs
 
+from trigflow.testing.fake_faults import Faults
+from trigflow.testing.fake_server import Call, Dropped, Received, Refused, Reply
 from trigflow_github.testing.access import Caller, admit, bearer
-from trigflow_github.testing.answers import DOCUMENTATION, Asked, Json, Refused, Reply, refused
+from trigflow_github.testing.answers import DOCUMENTATION, Asked, Json, refused
 from trigflow_github.testing.apps import app_of_jwt
 from trigflow_github.testing.description import check, described
-from trigflow_github.testing.faults import Dropped, Faults
 from trigflow_github.testing.oauth import answer_login
 from trigflow_github.testing.routes import Mail, answer
-from trigflow_github.testing.server import Call, Received
 from trigflow_github.testing.world import World
 
 _HOUR = 3600

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, cast
 
-from trigflow_github.testing.answers import Asked, Json, Reply, invalid, not_found, page_of, refused
+from trigflow.testing.fake_server import Reply
+from trigflow_github.testing.answers import Asked, Json, invalid, not_found, page_of, refused
 from trigflow_github.testing.hooks import written
 from trigflow_github.testing.world import Place, World
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from trigflow.testing.fake_server import Reply
 from trigflow_github.testing import apps
 from trigflow_github.testing.access import Caller
-from trigflow_github.testing.answers import Asked, Json, Reply, not_found, page_of, refused
+from trigflow_github.testing.answers import Asked, Json, not_found, page_of, refused
 from trigflow_github.testing.apps import FakeApp, Installation
 from trigflow_github.testing.hooks import written
 from trigflow_github.testing.world import Place, World

@@ -8,16 +8,16 @@ from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
+from trigflow.testing.fake_faults import Faults
+from trigflow.testing.fake_server import Received, Reply, Server
 from trigflow_github.testing.access import Caller
-from trigflow_github.testing.answers import Json, Reply
+from trigflow_github.testing.answers import Json
 from trigflow_github.testing.clock import FakeClock
 from trigflow_github.testing.deliveries import Attempt
-from trigflow_github.testing.faults import Faults
 from trigflow_github.testing.front import Front
 from trigflow_github.testing.hooks import FakeHook
 from trigflow_github.testing.post import Letter, PostOffice
 from trigflow_github.testing.routes import Mail
-from trigflow_github.testing.server import Received, Server
 from trigflow_github.testing.world import Place, World, new_guid
 
 SCOPES = ("repo", "admin:org_hook")

@@ -9,9 +9,11 @@ from typing import Any, Literal
 
 import attrs
 
-from trigflow_github.testing.answers import Reply, refused
-from trigflow_github.testing.faults import Gate, Moment, primary_limit, secondary_limit
+from trigflow.testing.fake_faults import Gate, Moment
+from trigflow.testing.fake_server import Reply
+from trigflow_github.testing.answers import refused
 from trigflow_github.testing.hooks import FakeHook
+from trigflow_github.testing.limits import primary_limit, secondary_limit
 from trigflow_github.testing.machine import Machine
 
 

@@ -20,8 +20,9 @@ from urllib.parse import urlencode, urlsplit
 
 import attrs
 
+from trigflow.testing.fake_server import Refused, Reply
 from trigflow_github.testing.access import Caller, Tokens
-from trigflow_github.testing.answers import Asked, Json, Refused, Reply, refused
+from trigflow_github.testing.answers import Asked, Json, refused
 from trigflow_github.testing.apps import new_token
 
 CODE_LIFE = timedelta(minutes=10)

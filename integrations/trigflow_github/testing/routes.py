@@ -12,8 +12,9 @@ from urllib.parse import unquote
 
 import attrs
 
+from trigflow.testing.fake_server import Reply
 from trigflow_github.testing import issues, listings
-from trigflow_github.testing.answers import Asked, Reply, cursor_page_of, not_found, page_of, refused
+from trigflow_github.testing.answers import Asked, cursor_page_of, not_found, page_of, refused
 from trigflow_github.testing.apps import check_config
 from trigflow_github.testing.deliveries import REDELIVERABLE
 from trigflow_github.testing.hooks import FakeHook, created, patched, reconfigured

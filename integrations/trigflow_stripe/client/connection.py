@@ -7,17 +7,15 @@ which knows the time that RateLimited names. It follows no redirect: the key goe
 
 from __future__ import annotations
 
-import ipaddress
 import uuid
 from collections.abc import AsyncGenerator, Callable, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
-from urllib.parse import urlsplit
 
 import attrs
 import msgspec
 
-from trigflow import ApiError, __version__
+from trigflow import ApiError, __version__, api_url
 from trigflow_stripe.client.encoding import encoded
 from trigflow_stripe.client.refusals import refusal
 
@@ -97,7 +95,7 @@ class Connection:
             raise ValueError(
                 "the Stripe API key is empty or has characters that none has; set STRIPE_API_KEY"
             )
-        self.base_url: str = _checked(base_url)
+        self.base_url: str = api_url(base_url)
         self.api_version: str | None = api_version
         self.now: Callable[[], datetime] = clock
         self._key = key
@@ -211,22 +209,3 @@ def _headers(method: str, account: str | None, idempotency_key: str | None) -> d
     if method == "POST":
         headers["idempotency-key"] = idempotency_key or str(uuid.uuid4())
     return headers
-
-
-def _checked(base_url: str) -> str:
-    """Return a base URL without its last slash; ValueError where a key could be overheard."""
-    parts = urlsplit(base_url)
-    private = parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(parts.hostname))
-    plain = not parts.query and not parts.fragment and parts.username is None
-    if not (private and plain and parts.hostname):
-        raise ValueError(f"base_url of host {parts.hostname} can't be used; write https://HOST")
-    return base_url.rstrip("/")
-
-
-def _is_loopback(host: str | None) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host or "").is_loopback
-    except ValueError:
-        return False

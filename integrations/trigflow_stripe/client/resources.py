@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from trigflow_stripe.payloads.value import Payload, payload
+from trigflow import Payload, payload
 
 
 @payload

@@ -4,6 +4,7 @@ Frozen attrs classes that msgspec decodes straight from bytes and cattrs structu
 API version lacks is None: strict are only the fields that every version has.
 """
 
+from trigflow import Payload
 from trigflow_stripe.payloads.billing import (
     CheckoutSession,
     CustomerDetails,
@@ -23,7 +24,6 @@ from trigflow_stripe.payloads.payments import (
     SetupIntent,
 )
 from trigflow_stripe.payloads.shared import Address, BillingDetails, Details, Metadata, Resource, StripeError
-from trigflow_stripe.payloads.value import Payload
 
 __all__ = [
     "Account",

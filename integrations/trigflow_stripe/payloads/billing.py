@@ -1,8 +1,8 @@
 """What is bought: checkout sessions, subscriptions, invoices. Amounts are in the smallest unit."""
 
+from trigflow import Payload, payload
 from trigflow_stripe.payloads.catalog import Price
 from trigflow_stripe.payloads.shared import Address, Details, Metadata
-from trigflow_stripe.payloads.value import Payload, payload
 
 
 @payload

@@ -2,8 +2,8 @@
 
 from typing import Any
 
+from trigflow import Payload, payload
 from trigflow_stripe.payloads.shared import Address, Details, Metadata
-from trigflow_stripe.payloads.value import Payload, payload
 
 
 @payload

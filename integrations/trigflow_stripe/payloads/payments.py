@@ -1,7 +1,7 @@
 """Money on its way: charges, intents, refunds, disputes, payouts. Amounts are in the smallest unit."""
 
+from trigflow import Payload, payload
 from trigflow_stripe.payloads.shared import BillingDetails, Details, Metadata, StripeError
-from trigflow_stripe.payloads.value import Payload, payload
 
 
 @payload

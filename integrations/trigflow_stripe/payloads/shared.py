@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from trigflow_stripe.payloads.value import Payload, payload
+from trigflow import Payload, payload
 
 
 @payload

@@ -1,9 +1,9 @@
 """A Stripe to test against, over real HTTP."""
 
+from trigflow.testing.fake_faults import Gate
+from trigflow.testing.fake_server import Call
 from trigflow_stripe.testing.deliveries import Attempt
 from trigflow_stripe.testing.endpoints import FakeEndpoint
 from trigflow_stripe.testing.fake import FakeStripe
-from trigflow_stripe.testing.faults import Gate
-from trigflow_stripe.testing.server import Call
 
 __all__ = ["Attempt", "Call", "FakeEndpoint", "FakeStripe", "Gate"]

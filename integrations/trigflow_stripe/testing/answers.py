@@ -11,6 +11,8 @@ from typing import Any
 
 import attrs
 
+from trigflow.testing.fake_server import Refused, Reply
+
 Json = dict[str, Any]
 
 
@@ -26,23 +28,6 @@ class Asked:
     path: Mapping[str, str]
     form: Json
     account: str | None = None
-
-
-@attrs.frozen
-class Reply:
-    """An answer."""
-
-    status: int
-    body: Any = None
-    headers: Mapping[str, str] = attrs.Factory(dict[str, str])
-
-
-class Refused(Exception):
-    """The request is answered with an error."""
-
-    def __init__(self, reply: Reply) -> None:
-        super().__init__(reply.status)
-        self.reply = reply
 
 
 def refused(

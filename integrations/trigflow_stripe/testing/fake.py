@@ -16,14 +16,14 @@ from urllib.parse import unquote, urlsplit
 
 import attrs
 
-from trigflow_stripe.testing.answers import Json, Refused, Reply
+from trigflow.testing.fake_faults import Faults, Gate, Moment
+from trigflow.testing.fake_server import Call, Received, Refused, Reply, Server
+from trigflow_stripe.testing.answers import Json
 from trigflow_stripe.testing.clock import FakeClock, utc_now
 from trigflow_stripe.testing.deliveries import LIVE_RETRIES, SANDBOX_RETRIES, Attempt
 from trigflow_stripe.testing.endpoints import FakeEndpoint, Signing, new_secret
-from trigflow_stripe.testing.faults import Faults, Gate, Moment
 from trigflow_stripe.testing.front import Front
 from trigflow_stripe.testing.post import Letter, PostOffice, letters_of
-from trigflow_stripe.testing.server import Call, Received, Server
 from trigflow_stripe.testing.world import TYPES, World, account, fixture
 
 KEY = "sk_test_fake"

@@ -8,10 +8,10 @@ from urllib.parse import urlsplit
 
 import attrs
 
-from trigflow_stripe.testing.answers import Asked, Reply, refused
+from trigflow.testing.fake_server import Received, Reply
+from trigflow_stripe.testing.answers import Asked, refused
 from trigflow_stripe.testing.forms import decoded
 from trigflow_stripe.testing.routes import answer
-from trigflow_stripe.testing.server import Received
 from trigflow_stripe.testing.world import API_VERSION, World
 
 

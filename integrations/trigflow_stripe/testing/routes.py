@@ -13,7 +13,8 @@ from urllib.parse import unquote
 
 import attrs
 
-from trigflow_stripe.testing.answers import Asked, Json, Reply, check_names, page_of, refused, unknown_route
+from trigflow.testing.fake_server import Reply
+from trigflow_stripe.testing.answers import Asked, Json, check_names, page_of, refused, unknown_route
 from trigflow_stripe.testing.endpoints import created, updated
 from trigflow_stripe.testing.world import PLACES, TYPES, FakeEvent, World
 

@@ -108,6 +108,18 @@ async def test_each_installation_that_is_not_suspended_is_an_account() -> None:
     assert await GitHub().accounts(client({}, PERSONAL)) == ()
 
 
+@pytest.mark.anyio
+async def test_accounts_of_the_same_name_are_told_apart() -> None:
+    found = [
+        {"id": 1, "account": {"login": "Acme", "id": 11}},
+        {"id": 2, "account": {"slug": "acme", "id": 12}},
+        {"id": 3, "account": {"login": "other", "id": 13}},
+    ]
+    hub = client({"/app/installations": httpx.Response(200, json=found)}, JWT)
+    accounts = await GitHub().accounts(hub)
+    assert [(one.name, one.id) for one in accounts] == [("Acme-1", "1"), ("acme-2", "2"), ("other", "3")]
+
+
 def pages(count: int, wrap: Callable[[list[Any]], Any]) -> Callable[[httpx.Request], httpx.Response]:
     """Serve a list of repositories as GitHub does, page by page."""
 

@@ -1,4 +1,4 @@
-"""The HTTP around the fake: a server in threads of its own, bound to loopback."""
+"""The HTTP around a fake provider: a server in threads of its own, bound to loopback."""
 
 from __future__ import annotations
 
@@ -13,8 +13,30 @@ from typing import Any
 
 import attrs
 
-from trigflow_github.testing.answers import Reply
-from trigflow_github.testing.faults import Dropped
+
+class Dropped(Exception):
+    """The connection ends without an answer."""
+
+
+@attrs.frozen
+class Reply:
+    """An answer; `afterwards` starts what happens in the background, maybe before the answer arrives.
+
+    body: bytes, or what is written as JSON; None where there is none.
+    """
+
+    status: int
+    body: Any = None
+    headers: Mapping[str, str] = attrs.Factory(dict[str, str])
+    afterwards: Callable[[], object] | None = None
+
+
+class Refused(Exception):
+    """The request is answered with an error."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__(reply.status)
+        self.reply = reply
 
 
 @attrs.frozen

@@ -1,4 +1,4 @@
-"""What every payload class is: a frozen attrs class whose repr shows only what is there.
+"""What a payload class of an integration is: a frozen attrs class whose repr shows only what is there.
 
 Comparison and repr are shared, not generated for each class: with some sixty classes
 generating them took half of the time that it takes to import the integration.
@@ -18,7 +18,7 @@ def payload(cls: type[T]) -> type[T]:
 
 
 class Payload:
-    """The base of every class of this package: equal where type and fields are equal."""
+    """The base of payload classes: equal where type and fields are equal."""
 
     __slots__ = ()
     __attrs_attrs__: ClassVar[tuple[Any, ...]] = ()

@@ -13,13 +13,9 @@ from typing import Literal, Self
 
 import attrs
 
-from trigflow_stripe.testing.answers import Reply
+from trigflow.testing.fake_server import Dropped, Reply
 
 Moment = Literal["before", "after"]
-
-
-class Dropped(Exception):
-    """The connection ends without an answer."""
 
 
 @attrs.define
@@ -54,7 +50,7 @@ class Gate:
         self.moment = moment
         self._match = _Match(method, re.compile(path), 1)
         self._reached, self._decided = threading.Event(), threading.Event()
-        self._dropped = False
+        self._first, self._dropped = threading.Lock(), False
 
     def takes(self, method: str, path: str) -> bool:
         """Tell whether it holds this request; once."""
@@ -65,19 +61,24 @@ class Gate:
         return self._reached.wait(timeout)
 
     def open(self) -> None:
-        """Let the request go on; the caller may be gone, Stripe would not know."""
-        self._decided.set()
+        """Let the request go on; the caller may be gone, a provider would not know."""
+        self._decide(dropped=False)
 
     def drop(self) -> None:
         """End its connection: "before": it is never carried out; "after": it was."""
-        self._dropped = True
-        self._decided.set()
+        self._decide(dropped=True)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_error: object) -> None:
         self.open()
+
+    def _decide(self, *, dropped: bool) -> None:
+        with self._first:  # the first decision counts
+            if not self._decided.is_set():
+                self._dropped = dropped
+                self._decided.set()
 
     def hold(self) -> None:
         """Stand in the way; Dropped if the connection is to end."""
