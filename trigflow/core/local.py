@@ -27,7 +27,5 @@ def api_url(url: str, *, example: str = "https://HOST") -> str:
     private = parts.scheme == "https" or (parts.scheme == "http" and is_local(url))
     plain = not parts.query and not parts.fragment and parts.username is None
     if not (private and plain and parts.hostname):
-        raise ValueError(
-            f"base_url of host {parts.hostname} can't be used; write https://HOST or https://HOST/path"
-        )
+        raise ValueError(f"base_url of host {parts.hostname} can't be used; write {example}")
     return url.rstrip("/")
