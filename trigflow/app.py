@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from trigflow.runtime.subscribing import Subscribed
 
 F = TypeVar("F", bound=Callable[..., Any])
+# A dict of GitHub is no Mapping of Integration: keys are invariant.
+ConnectedT = TypeVar("ConnectedT", bound=Integration)
+OfAppT = TypeVar("OfAppT", bound=Integration)
 AlertSinkT = TypeVar("AlertSinkT", bound=AlertSink)
 
 
@@ -45,8 +48,8 @@ class App:
         self,
         jobs: Iterable[JobLike] = (),
         *,
-        connections: Mapping[Integration, str | Mapping[str, str]] | None = None,
-        app_credentials: Mapping[Integration, Mapping[str, str]] | None = None,
+        connections: Mapping[ConnectedT, str | Mapping[str, str]] | None = None,
+        app_credentials: Mapping[OfAppT, Mapping[str, str]] | None = None,
         clock: Clock | None = None,
         chance: Callable[[], float] = random.random,
         **settings: Unpack[Keywords],
@@ -60,8 +63,8 @@ class App:
         Raises SetupError that names function, parameter and remedy.
         """
         self._keywords: dict[str, Any] = dict(settings)
-        self._given = credentials_given(connections or {})
-        self._app_given = credentials_given(app_credentials or {})
+        self._given = credentials_given((connections or {}).items())
+        self._app_given = credentials_given((app_credentials or {}).items())
         self._clock, self._chance = clock, chance
         self._gathered = Gathered()
         self._alert_sinks: list[AlertSink] = []

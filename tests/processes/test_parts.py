@@ -59,13 +59,17 @@ class Faulty(MemoryStore):
 
 
 FROM_THE_START: dict[str, Exception] = {}
+PARTS = (
+    "app", "store", "engine", "engine beat", "engine poll", "wants", "connections", "activity", "alerts",
+    "recovery", "retention",
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits of milliseconds, and the faulty store where an app keeps everything in memory."""
     FROM_THE_START.clear()
-    monkeypatch.setattr(opened_module, "MemoryStore", Faulty)
+    monkeypatch.setattr("trigflow.opened.parts.MemoryStore", Faulty)
     monkeypatch.setattr(opened_module, "LONGEST_START", 0.05)
     monkeypatch.setattr(opened_module, "REMEMBER", 0.01)
     monkeypatch.setattr(supervise, "FIRST_WAIT", 0.005)
@@ -113,13 +117,12 @@ def state(app: App, name: str) -> str:
 
 async def test_when_all_is_well_every_part_says_so() -> None:
     async with make() as app:
-        await until(lambda: len(app.opened.parts()) == 7)
+        await until(lambda: len(app.opened.parts()) == len(PARTS))
         for path in ("/healthz", "/readyz"):
             status, told = await probe(app, path)
             assert (status, told["status"], told["why"]) == (200, "ok", [])
-            assert {name: part["state"] for name, part in told["parts"].items()} == dict.fromkeys(
-                ["app", "store", "engine", "engine beat", "engine poll", "wants", "retention"], "running"
-            )
+            states = {name: part["state"] for name, part in told["parts"].items()}
+            assert states == dict.fromkeys(PARTS, "running")
 
 
 @pytest.mark.parametrize(

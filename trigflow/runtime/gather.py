@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from types import ModuleType
 from typing import Any
 
@@ -70,11 +70,11 @@ class Gathered:
 
 
 def credentials_given(
-    connections: Mapping[Integration, str | Mapping[str, str]],
+    connections: Iterable[tuple[Integration, str | Mapping[str, str]]],
 ) -> Mapping[Integration, Credentials]:
     """Return credentials by integration, a text as the first field; SetupError where they are empty."""
     found: dict[Integration, Credentials] = {}
-    for integration, told in connections.items():
+    for integration, told in connections:
         field = next((way.fields[0].name for way in integration.auth if way.fields), "token")
         given = {field: told} if isinstance(told, str) else told
         if not any(given.values()):
