@@ -10,6 +10,7 @@ Facts: docs.github.com, "Generating a JSON Web Token (JWT) for a GitHub App" and
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 PRIVATE_KEY = "GITHUB_APP_PRIVATE_KEY"
 PRIVATE_KEY_PATH = "GITHUB_APP_PRIVATE_KEY_PATH"
+_NUMBER = re.compile("[0-9]{1,20}")
 DEFAULT_URL = "https://api.github.com"
 # GitHub takes ten minutes at most, by its own clock: ours may be a minute off either way.
 LIVES = timedelta(minutes=9)
@@ -85,6 +87,10 @@ class GitHubApp(Auth):
         installation = kept.get("installation_id")
         if not installation:
             return Token({"token": signed}, expires_at, app["app_id"])
+        if not _NUMBER.fullmatch(installation):  # not quoted: it may be a token that was meant for ApiKey
+            raise SetupError(
+                "installation_id of a GitHub App's connection is no number; give a token as {'token': ...}"
+            )
         hub = GitHubClient(signed, base_url=api_url(self._base_url), http=http, clock=lambda: now)
         try:
             made = await hub.installation_token(installation)

@@ -126,6 +126,33 @@ def test_a_person_that_says_no_is_not_connected(cli: Cli, served: Provider, agre
     assert cli("connections", "list", "--json").json == []
 
 
+def test_what_else_asks_at_the_loopback_does_not_end_the_consent(
+    cli: Cli, served: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[int] = []
+
+    def ask(url: str) -> int:
+        try:
+            with opener.open(url, timeout=20) as answer:
+                return int(answer.status)
+        except urllib.error.HTTPError as refused:
+            with refused:
+                return refused.code
+
+    opener = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(CookieJar()))
+
+    def browse(url: str) -> bool:
+        base = url.partition("/start")[0]
+        strays = [f"{base}/callback?state=x&code=y", f"{base}/start?ticket=x", f"{base}/elsewhere"]
+        thread = threading.Thread(target=lambda: shown.extend(map(ask, [*strays, url, *strays])))
+        thread.start()
+        return True
+
+    monkeypatch.setattr(webbrowser, "open", browse)
+    made = cli("connect", "parcels", "--name", "user", "--kind", "oauth2", "--port", "0")
+    assert (made.code, shown[:4]) == (0, [400, 400, 404, 200]), made.err
+
+
 def test_a_kind_that_there_is_not_is_told_with_those_that_there_are(cli: Cli, served: Provider) -> None:
     refused = cli("connect", "parcels", "--kind", "smoke")
     assert refused.code == 2

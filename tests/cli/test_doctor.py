@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.commandline import APP, Cli, Served
+from trigflow.runtime.vault import Vault
 from trigflow_github.testing import FakeGitHub
 
 
@@ -121,5 +123,18 @@ def test_recover_takes_what_was_sent_while_nobody_was_there(
 
 def test_recover_of_what_is_not_there_says_so(cli: Cli, app_file: Path, github: FakeGitHub) -> None:
     told = cli("recover", "--subscription", "repo:acme/nowhere", "--url", "https://hooks.example.com")
-    assert told.code == 2
+    assert told.code == 1
     assert "repo:acme/nowhere" in told.err
+
+
+def test_a_key_that_opens_nothing_is_a_finding(
+    cli: Cli, folder: Path, app_file: Path, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("let-me-in\n"))
+    assert cli("connect", "github", "--name", "acme", "--token-stdin").code == 0
+    (folder / "trigflow.db.key").write_text(Vault.new_key())
+    told = cli("doctor", "--url", "https://hooks.example.com", "--json")
+    found = parts(told.json)
+    assert told.code == 1, told.err
+    assert not found["store", "secret key"]["fine"]
+    assert "can't be opened" in found["credentials", "github/acme"]["detail"]

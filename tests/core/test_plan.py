@@ -161,7 +161,8 @@ def test_a_lease_that_a_source_does_not_renew_is_left_alone() -> None:
 def test_missing_events_and_an_old_lease_are_seen_to_in_one_plan() -> None:
     row = leased(leased_at=NOW - 60, lease_until=NOW + 40)
     steps = planned(("issues", "push"), row, HELD, renews_after=0.5)
-    assert actions(steps) == ["update", "renew"]
+    assert actions(steps) == ["renew", "update"]  # what works stays, should the update be refused
+    assert steps[0].desired == row.registered
 
 
 def test_a_new_key_is_made_when_asked_for_and_only_where_that_is_possible() -> None:

@@ -98,7 +98,7 @@ def pytest_configure(config: pytest.Config) -> None:
     plugin = Plugin()
     config.pluginmanager.register(plugin, "trigflow-secrets")
 
-    def keys(_: object, ring: Any) -> None:
+    def keys(_: object, ring: Any, *_more: object) -> None:
         for key in ring:
             plugin.note("secret key", key)
 

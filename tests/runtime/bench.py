@@ -8,12 +8,12 @@ from typing import Any
 
 import attrs
 
-from trigflow.runtime.gather import GIVEN
 from trigflow.core.jobs import Job, Mark, Options, build_job
 from trigflow.core.triggers import Specification, Trigger
 from trigflow.runtime import records as r
 from trigflow.runtime import views as v
 from trigflow.runtime.execute import Executor
+from trigflow.runtime.gather import GIVEN
 from trigflow.runtime.ports import Again, Done, Runs
 from trigflow.stores.memory import MemoryStore
 from trigflow.testing.clock import VirtualClock

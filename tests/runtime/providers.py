@@ -7,7 +7,7 @@ or after it did and before the answer arrived.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -57,9 +57,14 @@ class Model:
     returns_secret: bool = False
     leases: bool = False
     recalls: bool = False
+    life: timedelta = LIFE
+    refuses: str = ""  # a call that is always refused
     hooks: dict[str, dict[int, Hook]] = attrs.field(factory=dict[str, dict[int, Hook]])
     troubles: list[str] = attrs.field(factory=list[str])
     writes: int = 0
+    meanwhile: list[Callable[[], Awaitable[None]]] = attrs.field(factory=list[Callable[[], Awaitable[None]]])
+    makes_new: bool = False  # the register hook looks for nothing that is there
+    is_dead: bool = False  # the caller; what it does after that is not done
     _ids: int = 0
 
     def at(self, place: str) -> dict[int, Hook]:
@@ -77,7 +82,7 @@ class Model:
 
     def add(self, place: str, url: str, events: Sequence[str], secret: str = "") -> Hook:
         self._ids += 1
-        expires = self.now() + LIFE if self.leases and url != FOREIGN else None
+        expires = self.now() + self.life if self.leases and url != FOREIGN else None
         made = Hook(self._ids, url, tuple(events), secret, expires_at=expires)
         self.at(place)[made.id] = made
         return made
@@ -88,11 +93,13 @@ class Model:
             return None
         found = next((hook for hook in self.at(place).values() if hook.url == url), None)
         if found is not None:
-            found.expires_at = self.now() + LIFE
+            found.expires_at = self.now() + self.life
         return found
 
-    def before(self) -> None:
-        """Meet the next trouble before anything happens."""
+    async def before(self) -> None:
+        """Meet the next trouble before anything happens; what is to happen meanwhile happens now."""
+        if self.meanwhile:
+            await self.meanwhile.pop(0)()
         self._meet({"refuse": ApiError("model", 500, "no"), "die": Killed()})
 
     def after(self) -> None:
@@ -101,7 +108,9 @@ class Model:
 
     def _meet(self, now: dict[str, BaseException]) -> None:
         if self.troubles and self.troubles[0] in now:
-            raise now[self.troubles.pop(0)]
+            trouble = now[self.troubles.pop(0)]
+            self.is_dead = isinstance(trouble, Killed)
+            raise trouble
         if self.troubles and self.troubles[0] == "pass":
             self.troubles.pop(0)
 
@@ -114,11 +123,11 @@ class Client:
     base_url: str = "https://api.example.com"
 
     async def list(self, place: str) -> Sequence[Webhook[int]]:
-        self.model.before()
+        await self.model.before()
         return [self._shown(hook) for hook in self.model.at(place).values()]
 
     async def create(self, reg: Registration[str, int]) -> Webhook[int]:
-        self.model.before()
+        await self.model.before()
         self.model.writes += 1
         secret = secrets.token_hex(8) if self.model.returns_secret else reg.secret
         hook = self.model.recalled(reg.url, reg.params) or self.model.add(reg.params, reg.url, ())
@@ -127,7 +136,9 @@ class Client:
         return self._shown(hook, secret=secret if self.model.returns_secret else None)
 
     async def update(self, reg: Registration[str, int], webhook: Webhook[int]) -> Webhook[int]:
-        self.model.before()
+        await self.model.before()
+        if self.model.refuses == "update":
+            raise ApiError("model", 403, "not allowed")
         hook = self._get(reg.params, webhook.data)
         self.model.writes += 1
         hook.url, hook.events, hook.active = reg.url, reg.events.desired, True
@@ -137,7 +148,7 @@ class Client:
         return self._shown(hook)
 
     async def delete(self, reg: Registration[str, int], webhook: Webhook[int]) -> None:
-        self.model.before()
+        await self.model.before()
         hook = self._get(reg.params, webhook.data)
         self.model.writes += 1
         assert hook.url != FOREIGN, "a foreign webhook was touched"
@@ -145,11 +156,11 @@ class Client:
         self.model.after()
 
     async def prolong(self, reg: Registration[str, int]) -> Registered[int]:
-        self.model.before()
+        await self.model.before()
         assert reg.data is not None
         hook = self._get(reg.params, reg.data)
         self.model.writes += 1
-        hook.expires_at = self.model.now() + LIFE
+        hook.expires_at = self.model.now() + self.model.life
         self.model.after()
         return Registered(hook.id, hook.events, expires_at=hook.expires_at)
 
@@ -162,6 +173,28 @@ class Client:
 
     def _shown(self, hook: Hook, secret: str | None = None) -> Webhook[int]:
         return Webhook(hook.url, tuple(sorted(hook.events)), hook.id, hook.active, secret, hook.expires_at)
+
+    # --- for a source that has hooks and no list
+
+    async def register(self, reg: Registration[str, int]) -> Registered[int]:
+        """Create or change ours, as an author is asked to write it."""
+        there = [hook for hook in self.model.at(reg.params).values() if hook.url == reg.url]
+        known = [hook for hook in there if hook.id == reg.data]
+        if self.model.makes_new and reg.data is None:
+            made = await self.create(reg)
+        elif known or (there and not self.model.returns_secret and reg.data is None):
+            made = await self.update(reg, self._shown((known or there)[0]))
+        else:
+            for hook in there if self.model.returns_secret and reg.data is None else ():
+                await self.delete(reg, self._shown(hook))
+            made = await self.create(reg)
+        return Registered(made.data, made.events, made.secret, made.expires_at)
+
+    async def unregister(self, reg: Registration[str, int]) -> None:
+        """Delete ours; one whose registration did not finish is found by its URL."""
+        there = [hook.id for hook in self.model.at(reg.params).values() if hook.url == reg.url]
+        for id_ in there if reg.data is None else [reg.data]:
+            await self.delete(reg, Webhook(reg.url, (), id_))
 
 
 AnySource = ExternalSource[str, Client, int]
@@ -181,6 +214,9 @@ def source_of(*, returns_secret: bool, lease: str | None, lists: bool = True) ->
             delete=lambda reg, webhook, client: client.delete(reg, webhook),
         ) if lists else None,
     )  # fmt: skip
+    if not lists:
+        made.register(lambda reg, client: client.register(reg))
+        made.unregister(lambda reg, client: client.unregister(reg))
     if lease == "extend":
         made.renew(lambda reg, client: client.prolong(reg))
 

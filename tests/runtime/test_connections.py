@@ -278,15 +278,15 @@ async def test_a_new_refresh_token_outlives_a_store_that_is_away(
     connections = await open_(clock=clock)
     ref = await connected(connections, served)
     clock.advance(timedelta(hours=2))
-    put, left = connections._store.put_connection, [20]
+    replace, left = connections._store.replace_connection, [20]
 
-    async def put_later(row: Any) -> None:
+    async def replace_later(before: Any, after: Any) -> bool:
         if left[0]:
             left[0] -= 1
             raise StoreUnavailable("away")
-        await put(row)
+        return bool(await replace(before, after))
 
-    monkeypatch.setattr(connections._store, "put_connection", put_later)
+    monkeypatch.setattr(connections._store, "replace_connection", replace_later)
     used: list[str] = []
 
     async def use() -> None:

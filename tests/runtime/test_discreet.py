@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import enum
 import inspect
+import json
 import logging
 from typing import Any
 
@@ -18,6 +19,7 @@ from trigflow.core.marked import read_marks
 from trigflow.core.payloads import structure_into
 from trigflow.runtime.discreet import (
     Discretion,
+    Had,
     discreet,
     hush_http_clients,
     knowing,
@@ -198,3 +200,29 @@ def test_without_marks_a_payload_that_does_not_fit_is_told_whole() -> None:
     error = PayloadError("a", "Invalid enum value 'x'")
     assert Discretion().refusal(error) is error
     assert Discretion(read_marks(["a"], where="e")).refusal(error).problem != error.problem
+
+
+PEM = f"-----BEGIN PRIVATE KEY-----\n{'QUJD' * 16}\n{'REVG' * 16}\n{'R0hJ' * 8}\n-----END PRIVATE KEY-----\n"
+
+
+@pytest.mark.parametrize("given", [PEM, PEM.replace("\n", "\\n"), "a 'quoted' \"one\" with \\ and é\t"])
+def test_a_known_secret_is_hidden_however_it_is_spelled(given: str) -> None:
+    scrub = knowing([given])
+    spelled = [given, repr(given), json.dumps(given), json.dumps(given, ensure_ascii=False), f"{given!r}'\""]
+    for line in (
+        given.replace("\\n", "\n").splitlines() if given != "a 'quoted' \"one\" with \\ and é\t" else []
+    ):
+        spelled += [] if "-----" in line else [f"the line {line} is wrong"]
+    for text in spelled:
+        told = scrub(f"no key: {text}")
+        assert "QUJD" not in told
+        assert "R0hJ" not in told
+        assert "quoted" not in told
+
+
+def test_the_oldest_secrets_are_forgotten_first() -> None:
+    had = Had(most=2)
+    had.note(["one", "two"])
+    had.note(["one", "three"])
+    assert list(had) == ["one", "three"]
+    assert "three" not in repr(had)

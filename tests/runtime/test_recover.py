@@ -295,3 +295,40 @@ async def test_an_outage_whose_reading_was_cut_short_is_read_by_the_next_start(t
 async def coverage_of(app: App) -> Sequence[Stretch]:
     (endpoint,) = await app.opened.store.endpoints()
     return await app.opened.upkeep.recoverer.coverage(endpoint.subscriptions[0])
+
+
+# --- asked for
+
+
+async def asked_for(app: App) -> str:
+    (endpoint,) = await app.opened.store.endpoints()
+    return endpoint.subscriptions[0].asked
+
+
+@pytest.mark.anyio
+async def test_a_log_that_takes_long_is_read_without_holding_a_look_and_is_asked_for_until_it_is_read() -> (
+    None
+):
+    provider, time = Logged(), clock()
+    app = app_of(provider, "memory:", time, [])
+    async with registered(app) as (endpoint, s), anyio.create_task_group() as group:
+        opened = app.opened
+        group.start_soon(opened.upkeep.outages.keep_up)
+        await anyio.wait_all_tasks_blocked()
+        time.advance(timedelta(hours=1))
+        provider.sent = [Sent("a", time.now())]
+        await opened.store.ask(s.id, "recover")
+        provider.breaks_after = 0
+        await opened.reconciler.look(s.identity)
+        assert await known(app) == set(), "a look waits for a log"
+        await anyio.wait_all_tasks_blocked()
+        assert await asked_for(app) == "recover", "what broke off is not asked for any more"
+        provider.breaks_after = None
+        time.advance(timedelta(hours=1))
+        await opened.reconciler.look(s.identity)
+        with anyio.fail_after(10):
+            while await asked_for(app):
+                await anyio.sleep(0.005)
+        assert await known(app) == {"a"}
+        assert endpoint.subscriptions
+        group.cancel_scope.cancel()

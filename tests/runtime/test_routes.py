@@ -327,3 +327,17 @@ async def test_what_a_request_asks_for_is_found_through_an_index(
     for sql, plan in plans.items():
         assert all(step.startswith("SEARCH ") for step in plan), (sql, plan)
     assert any("(endpoint_id=? AND account=?)" in step for plan in plans.values() for step in plan)
+
+
+async def test_a_key_that_was_added_a_moment_after_an_endpoint_was_read_is_found() -> None:
+    store = Counting()
+    ways = Ways(store)
+    await ways.add()
+    before = await ways.route()
+    await store.add_key(before.endpoint.id, VAULT.seal(b"new"), at=1)
+    ways.clock.advance(timedelta(milliseconds=1))
+    assert len((await ways.routes.reread(before)).keys) == len(before.keys) + 1
+    reads = len(store.asked)
+    for _ in range(100):  # forged requests cost no more
+        await ways.routes.reread(before)
+    assert len(store.asked) == reads

@@ -48,3 +48,10 @@ def test_a_ring_that_is_gone_changes_nothing() -> None:
     with pytest.raises(StoreUnusable):
         vault.open(Vault([Vault.new_key()]).seal(b"x"))
     assert vault.open(vault.seal(b"x")) == b"x"
+
+
+def test_what_is_sealed_after_a_rotation_is_sealed_with_the_new_key() -> None:
+    ring = [Vault.new_key()]
+    vault = Vault(ring, lambda: ring)
+    ring = [Vault.new_key()]
+    assert Vault(ring).open(vault.seal(b"late")) == b"late"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import traceback
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -214,3 +215,23 @@ def test_nothing_shows_a_secret_of_its_own_accord() -> None:
     assert "our-secret" not in repr(APP)
     assert Manual().fields == ()
     assert dict(Manual("X").from_environment({"X": "whsec"}) or {}) == {"secret": "whsec"}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "reads", [lambda told: told["user"]["token"], lambda told: int(told["access_token"])]
+)
+async def test_what_an_odd_answer_holds_is_in_no_error(reads: Any) -> None:
+    body = json.dumps({"access_token": "a-token-of-somebody"}).encode()
+    for name in ("token_from", "account_from"):
+        with pytest.raises(ApiError) as raised:
+            await answered(200, body, **{name: reads})
+        told = "".join(traceback.format_exception(raised.value))
+        assert "a-token-of-somebody" not in told
+        assert "not as expected" in told
+
+
+@pytest.mark.anyio
+async def test_an_answer_that_is_nested_without_end_is_one_that_can_not_be_read() -> None:
+    with pytest.raises(ApiError):
+        await answered(200, b"[" * 100_000)

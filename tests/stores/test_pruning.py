@@ -399,6 +399,16 @@ async def test_a_chore_is_taken_once_in_a_while_whatever_the_clock_did(store: St
 
 
 @pytest.mark.anyio
+async def test_chores_that_are_over_leave_nothing(tmp_path: Path) -> None:
+    async with SqliteStore(tmp_path / "s.db", store_id=lambda: "abc") as store:
+        for number in range(50):
+            assert await store.claim_chore(f"oauth:{number}", now=number * 10, until=number * 10 + 20)
+        sql = "SELECT count(*) FROM meta WHERE name LIKE 'chore %'"
+        ((left,),) = await store.read(lambda connection: connection.execute(sql).fetchall())
+        assert left == 2
+
+
+@pytest.mark.anyio
 async def test_pages_of_removed_bodies_are_free_for_what_comes(tmp_path: Path) -> None:
     many = 400
     async with SqliteStore(tmp_path / "s.db", store_id=lambda: "abc") as store:

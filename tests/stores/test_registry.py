@@ -241,7 +241,8 @@ class Registries(RuleBasedStateMachine):
         kept = self.some(data)
         self.all(lambda store: store.ask(kept.id, what))
         if kept.state != "removed":
-            self.subscriptions[kept.id] = attrs.evolve(kept, asked=what, next_at=min(kept.next_at, 0) - 1)
+            asked = " ".join(dict.fromkeys([*kept.asked.split(), what]))  # one word hides no other
+            self.subscriptions[kept.id] = attrs.evolve(kept, asked=asked, next_at=min(kept.next_at, 0) - 1)
 
     @precondition(lambda self: self.subscriptions)
     @rule(data=st.data(), at=st.integers(0, 9), stale=st.booleans())

@@ -130,10 +130,22 @@ class Subscribed(Registries):
         self.connection_claims.pop(ref, None)
         assert self.all(methodcaller("remove_connection", ref)) == there
 
+    @rule(ref=refs, since=st.integers(0, 2), sealed=st.binary(min_size=1, max_size=9))
+    def replace_connection(self, ref: str, since: int, sealed: bytes) -> None:
+        there = self.connections.get(ref)
+        before = there or r.Connection(ref, "github", "key", b"x", created_at=1, updated_at=1)
+        before = attrs.evolve(before, sealed=b"anew", updated_at=before.updated_at - since)
+        after = attrs.evolve(before, sealed=sealed, cause="replaced", updated_at=self.now)
+        possible = there is not None and since == 0
+        told = self.all(methodcaller("replace_connection", before, after))
+        assert told == possible
+        if possible:
+            self.connections[ref] = after
+
     @rule(ref=refs, owner=owners, lasts=st.integers(0, 10))
     def claim_connection(self, ref: str, owner: str, lasts: int) -> None:
         held = self.connection_claims.get(ref)
-        free = held is None or held[0] == owner or held[1] < self.now
+        free = held is None or held[0] == owner or not self.now <= held[1] <= self.now + 2 * lasts
         possible = ref in self.connections and free
         until = self.now + lasts
         told = self.all(lambda store: store.claim_connection(ref, owner, now=self.now, until=until))
@@ -165,6 +177,15 @@ class Subscribed(Registries):
             live = [one for one in self.subscriptions.values() if one.state != "removed"]
             expected = sum(one.connection == name for one in live)
             assert self.all(methodcaller("connected", name)) == expected
+            through = sorted((one for one in live if one.connection == name), key=lambda one: one.id)
+            told_of: list[r.Subscription] = self.all(lambda store, of=name: store.through(of, limit=limit))
+            assert [one.id for one in told_of] == [one.id for one in through][:limit]
+            for number in range(len(through)):
+                after = through[number].id
+                rest = self.all(lambda store, of=name, id_=after: store.through(of, limit=9, after=id_))
+                assert [one.id for one in rest] == [one.id for one in through[number + 1 :]][:9]
+            behind = [one for _, one in sorted(self.subscribers.items()) if one.connection == name]
+            assert self.all(methodcaller("subscribed_through", name, limit=99)) == behind
 
     # --- how they do
 

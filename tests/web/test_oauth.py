@@ -16,6 +16,7 @@ from tests.runtime.connecting import KEY, described
 from tests.sources.oauth_provider import CLIENT, Provider, provider
 from tests.sources.parcels import Parcels
 from trigflow import App, SetupError
+from trigflow.runtime.consent import oauth_of
 from trigflow.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
@@ -224,3 +225,56 @@ async def test_a_link_needs_a_url_and_our_own_client(served: Provider, clock: Vi
     async with nobody.inspect():
         with pytest.raises(SetupError, match="PARCELS_CLIENT_ID and PARCELS_CLIENT_SECRET"):
             nobody.authorize_url(parcels, "user")
+
+
+async def test_a_link_and_a_state_are_good_once_though_the_clock_is_set_back(
+    app: tuple[App, Parcels], clock: VirtualClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built, parcels = app
+    browser = Browser(built)
+    link = built.authorize_url(parcels, "user")
+    back = await browser.agree(link)
+    assert (await browser.get(back)).status_code == 200
+    now = clock.now() - 5
+    monkeypatch.setattr(clock, "now", lambda: now)
+    await refused(await browser.get(link), "This link was used already")
+    await refused(await browser.get(back), "This link was used already")
+
+
+@pytest.mark.parametrize(
+    ("declared", "sent", "title"),
+    [
+        ("https://a.example", "https://a.example", ""),
+        ("https://a.example", None, "Another provider answered"),
+        ("https://a.example", "https://a.example/", "Another provider answered"),
+        (None, "https://anything.example", ""),
+    ],
+)
+async def test_the_answer_of_another_provider_is_refused(
+    app: tuple[App, Parcels], served: Provider, declared: str | None, sent: str | None, title: str
+) -> None:
+    built, parcels = app
+    oauth_of(built.opened.connections.known.required("parcels")).issuer = declared
+    browser = Browser(built)
+    back = await browser.agree(built.authorize_url(parcels, "user"))
+    answer = await browser.get(back if sent is None else f"{back}&{urlencode({'iss': sent})}")
+    if title:
+        await refused(answer, title)
+        assert await built.connections() == []
+        assert "code" not in [form.get("grant_type") for form in served.forms]
+    else:
+        assert answer.status_code == 200
+
+
+@pytest.mark.parametrize(
+    "query",
+    ["a&" * 4000, "state=" + "x" * 8000, "state=%F0%9F%90%8D&code=%00", "state=\xe9&state=b", "state=%ff"],
+)
+async def test_odd_queries_are_refused_in_plain_words(app: tuple[App, Parcels], query: str) -> None:
+    scope = {
+        "type": "http", "method": "GET", "path": "/in/oauth/callback", "root_path": "/in",
+        "query_string": query.encode("latin-1"), "headers": [(b"cookie", b"a=\xff; =; ;;; b")],
+    }  # fmt: skip
+    answer = await app[0].opened.consent("/oauth/callback", scope)
+    assert answer.status == 400
+    assert b"This link does not work" in answer.body

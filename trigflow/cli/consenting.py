@@ -16,11 +16,13 @@ from trigflow.cli.connecting import WHO
 from trigflow.cli.screen import say, styled
 from trigflow.cli.serving import LOOPBACK, bound_at
 from trigflow.core.errors import SetupError, TrigflowError
-from trigflow.runtime.consent import LIFE, Consents, Finished
+from trigflow.runtime.consent import LIFE, ConsentError, Consents, Finished
 from trigflow.runtime.keyring import secret_keys
 from trigflow.sources.integration import Integration
 from trigflow.web.answers import Receive, Scope, Send, send_answer
 from trigflow.web.oauth import OAuthPages
+
+STRAY = ("bad-link", "used", "other-browser")
 
 
 class _Loopback:
@@ -37,7 +39,9 @@ class _Loopback:
         self._pages = OAuthPages(self.consents, opened.connections, base_url, heard=self._hear)
 
     def _hear(self, outcome: Finished | Exception) -> None:
-        self.outcome = outcome
+        # Whatever else asks here (a page that is loaded twice, a stranger's) does not end the consent.
+        if not isinstance(outcome, ConsentError) or outcome.cause not in STRAY:
+            self.outcome = outcome
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         await send_answer(send, await self._pages.answer(scope["path"], scope))

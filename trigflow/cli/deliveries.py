@@ -187,6 +187,7 @@ def _told(story: Story, contents: Contents | None) -> dict[str, object]:
         **_listed(story.row),
         "method": story.row.method,
         "headers": parsed(story.row.headers),
+        "key_serial": story.row.key_serial,
         "remarks": story.remarks,
         "events": [
             {
@@ -228,6 +229,7 @@ def _show(story: Story, contents: Contents | None) -> None:
             "cause": row.cause,
             "why": "; ".join(story.remarks),
             "answered": row.status,
+            "key": row.key_serial or "",
         }
     )
     for event in story.events:

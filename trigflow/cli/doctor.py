@@ -9,7 +9,7 @@ alerts       what is open
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,9 +102,13 @@ async def _store(app: App) -> AsyncGenerator[Finding, None]:
 
 async def _keys(app: App) -> Finding:
     """Tell whether the secret key opens what is sealed."""
-    for endpoint in await app.opened.store.endpoints():
-        opening = attempt(partial(app.opened.routes.keys_of, endpoint))
-        if isinstance(opening, Raised):
+    opened = app.opened
+    looks: list[Callable[[], object]] = [
+        partial(opened.routes.keys_of, endpoint) for endpoint in await opened.store.endpoints()
+    ]
+    looks += [partial(opened.connections.tokens.values, row) for row in await opened.store.connections()]
+    for look in looks:
+        if isinstance(attempt(look), Raised):
             action = "set TRIGFLOW_SECRET_KEY to the key that they were sealed with, beside the new one"
             return Finding("store", "secret key", "does not open the secrets in the store", action)
     given = bool(app.opened.settings.secret_keys)
@@ -156,7 +160,10 @@ async def _credentials(app: App) -> AsyncGenerator[Finding, None]:
 async def _connection(app: App, ref: str) -> Finding:
     opened = app.opened
     await opened.clients.load([ref])
-    if opened.clients.credentials(ref) is None:
+    known = attempt(lambda: opened.clients.credentials(ref))
+    if isinstance(known, Raised):
+        return Finding("credentials", ref, str(known.error), "set the key, or connect it again")
+    if known.value is None:
         told = opened.clients.missing(ref)
         return Finding(
             "credentials", ref, told, f"`trigflow connect {ref.partition('/')[0]}`, or {_set(told)}"

@@ -48,6 +48,7 @@ async def rotate(target: TargetName = None, *, store: StorePath = None) -> None:
         awake = await _somebody_works(opened)
         if not awake:
             replace_ring(path, ring[:1])
+            await _seal_anew(opened, ring)  # what somebody sealed before, and wrote after the walk
         await _audit(opened, f"{count} batches; {'the old key stays' if awake else 'the old key is gone'}")
     say("rotated    ", styled(str(path), "bold"))
     if awake:
@@ -63,6 +64,7 @@ async def retire(target: TargetName = None, *, store: StorePath = None) -> None:
         await _seal_anew(opened, ring)
         if not settings.secret_keys:
             replace_ring(key_file(settings), ring[:1])
+            await _seal_anew(opened, ring)  # what somebody sealed before, and wrote after the walk
         await _audit(opened, "the old keys are gone")
     if settings.secret_keys and len(ring) > 1:
         say("everything is sealed with the first key: leave the others out of TRIGFLOW_SECRET_KEY")

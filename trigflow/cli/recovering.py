@@ -12,10 +12,12 @@ from cyclopts import Parameter
 from trigflow.app import App
 from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspected
 from trigflow.cli.screen import moment, say, show_json, show_table, styled
-from trigflow.core.errors import SetupError
+from trigflow.core.errors import TrigflowError
 from trigflow.runtime import records as r
 
 PAGE = 100
+NO_WEBHOOK = "nothing to read: no webhook is registered yet; `trigflow plan` shows what would be"
+NO_LOG = "nothing to read: no provider of these webhooks has a log of its own that trigflow can read"
 INCOMPLETE = 1  # exit code where a log could not be read whole, or something was lost
 
 
@@ -51,7 +53,7 @@ async def recover(
 async def subscriptions_of(
     app: App, only: str | None = None
 ) -> AsyncGenerator[tuple[r.Endpoint, r.Subscription], None]:
-    """Yield all subscriptions, or the one of a key or an id; SetupError where there is none."""
+    """Yield all subscriptions, or the one of a key or an id; TrigflowError where there is none."""
     after, seen = "", False
     while page := await app.opened.store.page(after=after, limit=PAGE):
         pairs = [(endpoint, s) for endpoint in page for s in endpoint.subscriptions]
@@ -61,7 +63,7 @@ async def subscriptions_of(
                 seen = True
                 yield endpoint, s
     if only is not None and not seen:
-        raise SetupError(
+        raise TrigflowError(
             f"there is no subscription {only!r}; `trigflow subscriptions list` shows keys and ids"
         )
 
@@ -93,7 +95,7 @@ def _show(found: Sequence[tuple[r.Subscription, r.Recovery | None]]) -> None:
     show_table(
         ["source", "key", "since", "received", "recovered", "unrecoverable"],
         ([s.source, s.key, moment(row.since), row.received, row.recovered, row.lost] for s, row in read),
-        empty="nothing to read: no provider of these webhooks has a log of its own that trigflow can read",
+        empty=NO_LOG if found else NO_WEBHOOK,
     )
     for s, row in read:
         if row.error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Annotated, Any, cast
 from uuid import uuid4
 
@@ -94,13 +94,24 @@ def sample_of(text: str, app: App) -> Sample:
     name, _, example = text.partition(":")
     known = dict(_specifications(app))
     if name not in known:
-        raise SetupError(f"there is no event {name!r}; there are: {', '.join(sorted(known))}")
+        raise SetupError(f"there is no event {name!r}; {_near(name, known, app)}")
     examples = known[name].examples()
     if not examples:
         raise SetupError(f"{name} has no examples")
     if example and example not in examples:
         raise SetupError(f"{name} has no example {example!r}; there are: {', '.join(examples)}")
     return Sample(name, known[name], example or next(iter(examples)))
+
+
+def _near(name: str, known: Iterable[str], app: App) -> str:
+    """Say which events may be meant: an integration has hundreds."""
+    from difflib import get_close_matches
+
+    listened = {listens.trigger.name for job in app.jobs.values() for listens in job.listens}
+    ending = [one for one in known if one.partition(".")[2] == name]
+    near = list(dict.fromkeys([*ending, *get_close_matches(name, list(known), n=3)]))
+    meant = f"did you mean {' or '.join(near)}? " if near else ""
+    return f"{meant}jobs of this app listen to: {', '.join(sorted(listened)) or 'none'}"
 
 
 def _specifications(app: App) -> Iterator[tuple[str, Specification]]:

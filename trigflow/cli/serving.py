@@ -41,6 +41,7 @@ TARGET, STORE, URL = "_TRIGFLOW_DEV_TARGET", "_TRIGFLOW_DEV_STORE", "_TRIGFLOW_D
 TTL = "_TRIGFLOW_DEV_TTL"  # seconds
 SET_UP_ERROR = 2
 STOP_WITHIN = 25.0  # seconds; container platforms kill after 30
+HIGHEST_PORT = 65535
 OPEN_REQUESTS = 5  # seconds that requests in flight get to be answered after a stop signal
 Port: TypeAlias = Annotated[int, Parameter(help="Port to listen at.")]
 Host: TypeAlias = Annotated[str, Parameter(help="Address to listen at; 0.0.0.0 for all.")]
@@ -144,7 +145,7 @@ def dev(
     """Serve an app on this machine while it is being written.
 
     It starts again after every change and shows its endpoints. Webhooks are
-    registered by itself once the public URL is known, and removed at the end.
+    registered by themselves once the public URL is known, and removed at the end.
     """
     import uvicorn
     from uvicorn.supervisors import ChangeReload
@@ -185,6 +186,8 @@ def dev(
 
 def bound_at(host: str, port: int) -> socket.socket:
     """Take a port without listening yet: until the app is open, senders are refused and try again."""
+    if not 0 <= port <= HIGHEST_PORT:  # getaddrinfo takes 99999 for 34463
+        raise SetupError(f"port {port} is no port; give --port a number from 1 to {HIGHEST_PORT}, 0: any")
     try:
         ((family, kind, number, _, address), *_) = socket.getaddrinfo(
             host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE

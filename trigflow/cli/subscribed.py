@@ -14,7 +14,7 @@ from trigflow.core.errors import TrigflowError
 from trigflow.core.plan import renewal_at, retirement_at
 from trigflow.runtime import records as r
 from trigflow.runtime import views as v
-from trigflow.runtime.reconcile import known_of
+from trigflow.runtime.rows import known_of
 from trigflow.runtime.steering import Steering
 
 PAGE = 500  # subscriptions that are read at a time

@@ -30,11 +30,14 @@ from typing import Literal, TypeAlias
 
 import msgspec
 
+from trigflow.core.asked import is_asked
+
 Identity: TypeAlias = tuple[str, str, str]
 Action = Literal[
     "create", "adopt", "update", "recreate", "renew", "rotate", "retire", "remove", "sweep", "none", "manual"
 ]
 Rotation = Literal["tell", "second", "hook", "no"]
+OVERDUE = 60_000  # milliseconds until what should have been done by now is tried again
 GRACE = timedelta(minutes=10)  # wants of a process that is gone count this long: rolling deploys overlap
 
 
@@ -63,7 +66,7 @@ class Known(msgspec.Struct, frozen=True):
 
     finished: a registration has succeeded. confirmed: a verified delivery came.
     leased_at, lease_until: since when and until when the provider keeps it.
-    asked: "renew" or "rotate", by a person or a signal. keys: the newest first.
+    asked: "renew", "rotate" or both, by a person or a signal. keys: the newest first.
     """
 
     identity: Identity
@@ -148,9 +151,10 @@ def plan(
         first = _wanted(want, row, listed, means, now)
         steps = [first]
         if row is not None and row.finished and first.action in ("update", "none") and means.automatic:
-            steps += _upkeep(row, want, means, now)
+            # What works is kept alive even where the provider refuses what is to be added.
+            steps = [*_renewal(row, means, now), first, *_keys(row, want, means, now)]
             if first.action == "none" and len(steps) > 1:
-                del steps[0]
+                steps.remove(first)
     if listed is not None:
         steps = [msgspec.structs.replace(step, others=listed.others) for step in steps]
         if listed.strays and (want or row):
@@ -174,12 +178,23 @@ def retirement_at(row: Known, retries_for: int) -> int | None:
 
     It must outlive the first delivery with the new one and every retry of an old delivery.
     """
-    if not row.keys or row.asked == "rotate":
+    if not row.keys or is_asked(row.asked, "rotate"):
         return None
     newest = row.keys[0]
     if len(row.keys) == 1:
         return newest.created_at if newest.has_webhook else None
     return None if newest.used_at is None else max(newest.used_at, newest.created_at + retries_for)
+
+
+def upkeep_at(row: Known, means: Means, *, now: int, chance: float) -> Sequence[int]:
+    """Tell when a lease is to be renewed and an old key to go (unix milliseconds, all after `now`).
+
+    chance: from 0 to 1; a little later, so that not all that was made at once is renewed at once.
+    """
+    retired, renewed = retirement_at(row, means.retries_for), renewal_at(row, means.renews_after)
+    if renewed is not None and row.lease_until is not None:
+        renewed += int((row.lease_until - renewed) * 0.1 * chance)
+    return [at if at > now else now + OVERDUE for at in (renewed, retired) if at is not None]
 
 
 def _wanted(want: Wanted, row: Known | None, listed: Listed | None, means: Means, now: int) -> Step:
@@ -241,14 +256,18 @@ def _differs(want: Wanted, has: tuple[str, ...], drift: str) -> Step:
     return Step(action, want.identity, "; ".join(reasons) or "as wanted", want.events, missing, orphaned)
 
 
-def _upkeep(row: Known, want: Wanted, means: Means, now: int) -> list[Step]:
-    steps: list[Step] = []
+def _renewal(row: Known, means: Means, now: int) -> list[Step]:
     due = renewal_at(row, means.renews_after)
-    if means.renews_after is not None and row.asked == "renew":
-        steps.append(Step("renew", row.identity, "asked for", want.events))
-    elif due is not None and now >= due:
-        steps.append(Step("renew", row.identity, "its lease is old", want.events))
-    if row.asked == "rotate" and means.rotation != "no":
+    if means.renews_after is not None and is_asked(row.asked, "renew"):
+        return [Step("renew", row.identity, "asked for", row.registered)]
+    if due is not None and now >= due:
+        return [Step("renew", row.identity, "its lease is old", row.registered)]
+    return []
+
+
+def _keys(row: Known, want: Wanted, means: Means, now: int) -> list[Step]:
+    steps: list[Step] = []
+    if is_asked(row.asked, "rotate") and means.rotation != "no":
         steps.append(Step("rotate", row.identity, "asked for", want.events))
     retired = retirement_at(row, means.retries_for)
     if retired is not None and now >= retired:

@@ -201,7 +201,7 @@ class Parts:
             self.audience, self.clock, limit=self.settings.subscribers_limit, signal=self._signal,
         )  # fmt: skip
         self.registering: Registering = Registering(
-            self.reconciler, self.store, self.clock, keys[0], base_url=self.base_url,
+            self.reconciler, self.store, self.clock, keys, base_url=self.base_url,
             mounted_at=lambda: self.mounted_at, only_plans=self.settings.register == "plan",
         )  # fmt: skip
         self.discovery: Discovery = Discovery(

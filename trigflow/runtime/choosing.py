@@ -41,7 +41,7 @@ class Choosing:
         now, name = self._clock.now(), (ref, param, page)
         at, found = self._pages.get(name, (0.0, None))
         client = await self._clients.get(ref)  # also where it is remembered: it may have been removed
-        if found is None or now - at >= REMEMBERED:
+        if found is None or not 0 <= now - at < REMEMBERED:  # a clock may be set back
             found = await hook(client, page)
             self._pages[name] = now, found
             self._pages.move_to_end(name)

@@ -5,6 +5,7 @@ made ──credentials change, or too many──> retired ──GRACE──> clo
 
 from __future__ import annotations
 
+import logging
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
@@ -14,13 +15,16 @@ from typing import Any, Self
 import anyio
 import attrs
 
+from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.connections import Connections
-from trigflow.runtime.discreet import hush_http_clients
+from trigflow.runtime.discreet import hush_http_clients, knowing, problem_of
 from trigflow.runtime.holding import Held
 from trigflow.runtime.ports import Clock
 from trigflow.sources.credentials import Credentials
 
+logger: logging.Logger = logging.getLogger("trigflow")
 MOST = 1_000  # clients that are kept
+MOST_RETIRED = 4_000  # that are not closed yet
 GRACE = 900.0  # seconds that a client whose credentials have changed stays open for those who use it
 
 
@@ -38,7 +42,7 @@ class Clients:
         """Make clients for the credentials of connections."""
         self._connections, self._clock = connections, clock
         self._clients: OrderedDict[str, _Made] = OrderedDict()
-        self._retired: list[tuple[float, _Made]] = []
+        self._retired: OrderedDict[str, tuple[float, _Made]] = OrderedDict()  # by version, the oldest first
         self._lock = anyio.Lock()
 
     async def __aenter__(self) -> Self:
@@ -48,7 +52,7 @@ class Clients:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None, /
     ) -> None:
-        made = [*(one for _, one in self._retired), *self._clients.values()]
+        made = [*(one for _, one in self._retired.values()), *self._clients.values()]
         self._clients.clear()
         self._retired.clear()
         with anyio.CancelScope(shield=True):
@@ -83,32 +87,52 @@ class Clients:
         if made is None or made.version != held.version:
             async with self._lock:
                 made = await self._made(connection, held)
+        if connection in self._clients:
+            self._clients.move_to_end(connection)  # what is used is not what goes first
         return made.client
 
     async def _made(self, connection: str, held: Held) -> _Made:
         made = self._clients.get(connection)
         if made is not None and made.version == held.version:
             return made
-        stack = AsyncExitStack()
-        client = held.integration.client(held.credentials)
-        if hasattr(client, "__aexit__"):
-            client = await stack.enter_async_context(client)
+        again = self._back(held.version)
+        if again is None:
+            again = await self._new(held)
         self._retire(made)
-        made = self._clients[connection] = _Made(held.version, client, stack)
+        self._clients[connection] = again
         self._clients.move_to_end(connection)
         if len(self._clients) > MOST:
             self._retire(self._clients.popitem(last=False)[1])
         await self._close_old()
-        return made
+        return again
+
+    async def _new(self, held: Held) -> _Made:
+        stack = AsyncExitStack()
+        client = held.integration.client(held.credentials)
+        if hasattr(client, "__aexit__"):
+            client = await stack.enter_async_context(client)
+        return _Made(held.version, client, stack)
+
+    def _back(self, version: str) -> _Made | None:
+        """Take back a client that went only because there were too many."""
+        found = self._retired.pop(version, None)
+        return None if found is None else found[1]
 
     def _retire(self, made: _Made | None) -> None:
         if made is not None:
-            self._retired.append((self._clock.now() + GRACE, made))
+            self._retired[made.version] = (self._clock.now() + GRACE, made)
 
     async def _close_old(self) -> None:
-        now = self._clock.now()
-        over = [made for until, made in self._retired if until <= now]
-        self._retired = [(until, made) for until, made in self._retired if until > now]
-        for made in over:
+        while self._retired:
+            version, (until, made) = next(iter(self._retired.items()))
+            if until > self._clock.now() and len(self._retired) <= MOST_RETIRED:
+                return
+            del self._retired[version]
             with anyio.CancelScope(shield=True):
-                await made.stack.aclose()
+                await self._close(made)
+
+    async def _close(self, made: _Made) -> None:
+        closed = await attempt_async(made.stack.aclose)
+        if isinstance(closed, Raised):  # no matter of whoever wants another client now
+            told = problem_of(closed.error, knowing(self.secrets()))
+            logger.warning("the client of a connection could not be closed: %s", told)

@@ -16,6 +16,7 @@ from trigflow.core.errors import RegistrationError, SetupError, Unauthorized
 from trigflow.core.redact import without
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, Returned, attempt_async
+from trigflow.runtime.discreet import spellings, trace_of
 from trigflow.runtime.holding import Holding
 from trigflow.runtime.known import MANUAL, auth_of, checked_fields, fitting, ref_of
 from trigflow.sources.credentials import Account, Auth, Checked, Credentials, Token
@@ -84,6 +85,8 @@ class Connections(Holding):
                 row = attrs.evolve(
                     row, created_at=before.created_at, updated_at=max(now, before.updated_at + 1)
                 )
+            # Sealed anew: the ring may have been rotated while the provider was asked.
+            row = attrs.evolve(row, sealed=self.tokens.sealed(self.tokens.values(row)))
             await self._store.put_connection(row)
             self.tokens.forget(ref)
             self._remember(row)
@@ -118,17 +121,20 @@ class Connections(Holding):
         lost = row is not None and row.state != "good"
         values = self.tokens.values(row) if row is not None and lost else (await self.get(ref)).credentials
         asked = await attempt_async(lambda: self._checked(integration, "", values))
-        if row is None:
-            return _value(asked)
-        async with self._settled(ref) as current:
-            if current is not None and isinstance(asked, Raised):
-                if isinstance(asked.error, Unauthorized):
-                    self._remember(await self.tokens.give_up(current, self._told(asked.error)))
-            elif current is not None:
-                self._remember(current := _with(current, _value(asked), self._ms()))
-                await self._store.put_connection(current)
-                await self._alert(f"connection {ref}", "")
+        if row is not None:
+            async with self._settled(ref) as current:
+                # What was said of credentials that have been replaced meanwhile says nothing of the new.
+                if current is not None and self.tokens.values(current) == values:
+                    await self._note_check(current, asked)
         return _value(asked)
+
+    async def _note_check(self, row: r.Connection, asked: Returned[Checked] | Raised) -> None:
+        if not isinstance(asked, Raised):
+            checked = _with(row, asked.value, self._ms())
+            self._remember(await self.tokens.replaced(row, checked))
+            await self._alert(f"connection {row.ref}", "")
+        elif isinstance(asked.error, Unauthorized):
+            self._remember(await self.tokens.give_up(row, self._told(asked.error)))
 
     async def remove(self, ref: str, *, who: str = "") -> Sequence[str]:
         """Remove a connection's subscriptions at the provider, give its tokens back, and shred it.
@@ -145,9 +151,9 @@ class Connections(Holding):
         problems += [self._told(removed.error)] if isinstance(removed, Raised) else removed.value
         left = await self._store.connected(ref)
         problems += [f"{left} subscriptions still go through it"] if left else []
-        revoked = await attempt_async(lambda: self._revoke(row))
-        problems += [self._told(revoked.error)] if isinstance(revoked, Raised) else []
-        async with self._settled(ref):
+        async with self._settled(ref) as newest:  # its tokens may have been made anew meanwhile
+            revoked = await attempt_async(lambda: self._revoke(newest or row))
+            problems += [self._told(revoked.error)] if isinstance(revoked, Raised) else []
             await self._store.remove_connection(ref)
             self.tokens.forget(ref)
             self._rows.pop(ref, None)
@@ -183,13 +189,18 @@ class Connections(Holding):
         rows = {row.ref: row for row in await self._store.connections(integration=integration.id)}
         for ref, account in accounts.items():
             await self._found(ref, integration, auth, account, rows.get(ref), who)
-        for ref in [ref for ref, row in rows.items() if row.kind == auth.kind and row.account]:
-            if ref not in accounts and rows[ref].state == "good":
-                async with self._settled(ref) as row:
-                    if row is not None:
-                        cause = "the provider no longer lets our app act for this account"
-                        self._remember(await self.tokens.give_up(row, cause))
+        there = {account.id for account in accounts.values()}
+        for ref, row in rows.items():
+            if row.kind == auth.kind and row.state == "good" and row.account and row.account not in there:
+                await self._lost(ref, auth)
         return list(accounts)
+
+    async def _lost(self, ref: str, auth: Auth) -> None:
+        """Have a person look at a connection whose account is gone; the app's own has none."""
+        async with self._settled(ref) as row:
+            if row is not None and any(field.name in self.tokens.values(row) for field in auth.fields):
+                cause = "the provider no longer lets our app act for this account"
+                self._remember(await self.tokens.give_up(row, cause))
 
     async def _found(
         self,
@@ -201,9 +212,8 @@ class Connections(Holding):
         who: str,
     ) -> None:
         """Keep an account that the provider named; its token is made when it is first needed."""
-        known = row is not None and row.account == account.id and row.kind == auth.kind
-        if known and row is not None and row.state == "good":
-            return
+        if row is not None and row.state == "good" and (row.account == account.id or row.kind != auth.kind):
+            return  # known, or a person gave other credentials by this name: those stay
         now = self._ms()
         new = r.Connection(
             ref, integration.id, auth.kind, self.tokens.sealed(account.values), account=account.id,
@@ -246,12 +256,13 @@ async def _throw_away(integration: Integration, values: Credentials) -> AsyncGen
 
 
 def _without(error: Exception, values: Credentials) -> Exception:
-    """Return an error of a check that quotes no credentials: an integration's own may."""
-    told = without(str(error), values.values())
-    if told == str(error):
+    """Return an error of a check that quotes no credentials, nor what led to it: an integration's own may."""
+    known = [form for value in values.values() for form in spellings(value)]
+    trace = trace_of(error, str)
+    if without(trace, known) == trace:
         return error
     kind = Unauthorized if isinstance(error, Unauthorized) else RegistrationError
-    return kind(told).with_traceback(None)
+    return kind(without(str(error), known)).with_traceback(None)
 
 
 def _with(row: r.Connection, checked: Checked, now: int) -> r.Connection:

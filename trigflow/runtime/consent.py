@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 from urllib.parse import urlencode
 
+import anyio
 import attrs
 import msgspec
 from itsdangerous import BadSignature, URLSafeSerializer
@@ -25,6 +26,7 @@ from trigflow.core.errors import RegistrationError, SetupError
 from trigflow.runtime.connections import Connections
 from trigflow.runtime.known import ref_of
 from trigflow.runtime.ports import Clock
+from trigflow.runtime.tokens import LONGEST_CALL
 from trigflow.runtime.vault import Vault
 from trigflow.sources.credentials import Token
 from trigflow.sources.integration import Integration
@@ -163,7 +165,7 @@ class Consents:
     async def begin(self, told: str) -> Begun:
         """Use a link; ConsentError where it is not good (any more)."""
         ticket = self._read(self._tickets, told, _Ticket)
-        await self._once(ticket.id)
+        await self._once(ticket.id, ticket.ends)
         integration = self._connections.known.required(ref_of(ticket.integration, ticket.name))
         client = self._opened(ticket.sealed, dict[str, str]) if ticket.sealed else {}
         secret = _Secret(new_verifier(), client)
@@ -190,7 +192,10 @@ class Consents:
         brought = cookies.get(cookie_of(state.id), "")
         if not hmac.compare_digest(_hash(brought), state.browser):
             raise ConsentError("other-browser", "this was begun in another browser, or cookies are off")
-        await self._once(state.id)
+        await self._once(state.id, state.ends)
+        issuer = oauth_of(self._connections.known.required(ref_of(state.integration, state.name))).issuer
+        if issuer is not None and query.get("iss") != issuer:
+            raise ConsentError("other-provider", "another provider than the one that was asked has answered")
         code = query.get("code", "")
         if "error" in query or not 0 < len(code) <= LONGEST_CODE:
             raise ConsentError("denied", "the provider gave no consent; nothing was kept")
@@ -205,14 +210,15 @@ class Consents:
     async def _exchanged(self, integration: Integration, code: str, secret: _Secret) -> tuple[OAuth2, Token]:
         auth = oauth_of(integration)
         app = self._connections.known.app(integration, auth, secret.client)
-        token = await auth.exchange(
-            app,
-            code,
-            redirect_url=self.redirect_url,
-            verifier=secret.verifier,
-            http=self._connections.http(),
-            now=datetime.fromtimestamp(self._clock.now(), UTC),
-        )
+        with anyio.fail_after(LONGEST_CALL):
+            token = await auth.exchange(
+                app,
+                code,
+                redirect_url=self.redirect_url,
+                verifier=secret.verifier,
+                http=self._connections.http(),
+                now=datetime.fromtimestamp(self._clock.now(), UTC),
+            )
         return auth, token
 
     def _read(self, serializer: URLSafeSerializer, told: str, kind: type[T]) -> T:
@@ -227,9 +233,10 @@ class Consents:
             raise ConsentError("expired", "this took too long; ask for a new link")
         return found
 
-    async def _once(self, id_: str) -> None:
-        # Held for twice the life: a claim that ends before what it guards would let it in again.
-        until = self._ms() + 2 * LIFE // timedelta(milliseconds=1)
+    async def _once(self, id_: str, ends: int) -> None:
+        # Held for longer than the life: a claim that ends before what it guards would let it in again.
+        # Until the same moment whoever asks: one that seems too long counts as none (the clock was set back).
+        until = ends + LIFE // timedelta(milliseconds=1)
         if not await self._chores.claim_chore(f"oauth:{id_}", now=self._ms(), until=until):
             raise ConsentError("used", "this link was used already; ask for a new one")
 

@@ -7,10 +7,12 @@ scrubbed, and given to the log as text.
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import traceback
-from collections.abc import Callable, Iterable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import PurePath
 
 from trigflow.core.errors import PayloadError
@@ -20,6 +22,8 @@ from trigflow.core.redact import HIDDEN, redacted_text, without
 from trigflow.core.runs import Failure
 
 LEAST = 4  # characters; what is shorter is no secret, but a part of words
+LINE = 16  # characters of a line that is a secret's own
+MOST_HAD = 10_000  # secrets that are remembered
 Scrubber = Callable[[str], str]
 
 # What is wrong in words that hold no value: of msgspec, then of cattrs.
@@ -33,8 +37,41 @@ UNTOLD = "does not fit its annotation; what stands there is not shown: the event
 
 def knowing(secrets: Iterable[str]) -> Scrubber:
     """Return what takes known secrets out of a text, and what looks like one."""
-    known = [secret for secret in secrets if len(secret) >= LEAST]
+    known = [form for secret in secrets if len(secret) >= LEAST for form in spellings(secret)]
     return lambda text: redacted_text(without(text, known))
+
+
+def spellings(secret: str) -> Iterator[str]:
+    """Return a secret as a message may quote it: plain, in JSON or `repr`, line by line (a private key)."""
+    yield secret
+    if not (secret.isascii() and secret.isprintable()) or "\\" in secret or '"' in secret or "'" in secret:
+        yield from (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1])
+        yield from (repr(secret)[1:-1], repr(f"{secret}'\"")[1:-4])
+    lines = secret.replace("\\n", "\n").splitlines()
+    # BEGIN and END lines are the same in every key.
+    yield from (line for line in lines if len(lines) > 1 and len(line) >= LINE and "-----" not in line)
+
+
+class Had:
+    """Secrets that were in hand, newest last: jobs under way may still use what was replaced or removed."""
+
+    def __init__(self, most: int = MOST_HAD) -> None:
+        self._values: OrderedDict[str, None] = OrderedDict()
+        self._most = most
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(tuple(self._values))
+
+    def __repr__(self) -> str:
+        return f"Had({len(self._values)})"
+
+    def note(self, values: Iterable[str]) -> None:
+        """Remember some."""
+        for value in values:
+            self._values[value] = None
+            self._values.move_to_end(value)
+        while len(self._values) > self._most:
+            self._values.popitem(last=False)
 
 
 def problem_of(error: BaseException, scrub: Scrubber = redacted_text) -> str:

@@ -72,10 +72,11 @@ class Gathered:
 def credentials_given(
     connections: Iterable[tuple[Integration, str | Mapping[str, str]]],
 ) -> Mapping[Integration, Credentials]:
-    """Return credentials by integration, a text as the first field; SetupError where they are empty."""
+    """Return credentials by integration, a text as the first secret field; SetupError where they are empty."""
     found: dict[Integration, Credentials] = {}
     for integration, told in connections:
-        field = next((way.fields[0].name for way in integration.auth if way.fields), "token")
+        fields = [field for way in integration.auth for field in way.fields]
+        field = next((field.name for field in fields if field.secret), "token")
         given = {field: told} if isinstance(told, str) else told
         if not any(given.values()):
             raise SetupError(f"connections: the credentials of {integration.id} are empty")

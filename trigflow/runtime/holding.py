@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 import anyio
 import attrs
 
-from trigflow.core.errors import StoreUnavailable, Unauthorized
+from trigflow.core.errors import ApiError, StoreUnavailable, Unauthorized
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, Returned, attempt_async
 from trigflow.runtime.discreet import knowing, problem_of
@@ -37,6 +37,7 @@ logger: logging.Logger = logging.getLogger("trigflow")
 REMEMBERED = 5.0  # seconds that a row is taken for what it was
 MOST_REMEMBERED = 10_000  # rows
 LOOK = 15.0  # seconds between two looks for tokens to be made anew
+QUIET = 15.0  # seconds that a provider that failed is not asked again for such a token
 AT_ONCE = 20  # connections that one look renews
 
 
@@ -114,7 +115,7 @@ class Holding:
         self._http: httpx.AsyncClient | None = None
         self._rows: OrderedDict[str, tuple[float, r.Connection | None]] = OrderedDict()
         self._made: dict[str, tuple[Token, float]] = {}  # of credentials that are not in the store
-        self._lock = anyio.Lock()
+        self._refused: dict[str, tuple[str, float]] = {}  # why no such token could be had, and until when
         self.tokens: Tokens = Tokens(
             known, store, vault, clock, owner=owner, chance=chance, http=self.http, alert=alert
         )
@@ -162,14 +163,25 @@ class Holding:
         """Use credentials that are not in the store; a token of theirs is this process's own."""
         if not way.auth.mints or isinstance(way.auth, OAuth2):
             return Held(integration, way.credentials, ref)
-        async with self._lock:
+        async with self.tokens.alone(ref):
             made, until = self._made.get(ref, (None, 0.0))
             if made is None or until <= self._clock.now():
-                app = self.known.app(integration, way.auth, way.credentials)
-                made = await self.tokens.make(way.auth, app, way.credentials)
+                made = await self._make(ref, integration, way)
                 until = self._good_until(made)
                 self._made[ref] = made, until
         return Held(integration, Credentials({**way.credentials, **made.values}), f"{ref} {until}")
+
+    async def _make(self, ref: str, integration: Integration, way: Way) -> Token:
+        """Make a token; a provider that failed is left alone for a moment, however many ask."""
+        told, until = self._refused.get(ref, ("", 0.0))
+        if 0 < until - self._clock.now() <= QUIET:
+            raise ApiError(f"connection {ref}", 0, f"no token can be had now: {told}")
+        app = self.known.app(integration, way.auth, way.credentials)
+        try:
+            return await self.tokens.make(way.auth, app, way.credentials)
+        except ApiError as error:
+            self._refused[ref] = self._told(error), self._clock.now() + QUIET
+            raise
 
     def _good_until(self, token: Token) -> float:
         if token.expires_at is None:
@@ -203,10 +215,7 @@ class Holding:
 
     def secrets(self) -> Sequence[str]:
         """Return every secret that this process has had in hand: what no message may tell."""
-        rows = [row for _, row in self._rows.values() if row is not None]
-        opened = [value for row in rows for value in self.tokens.values(row).values()]
-        made = [value for token, _ in self._made.values() for value in token.values.values()]
-        return [*self.known.secrets(), *opened, *made]
+        return [*self.known.secrets(), *self.tokens.had]
 
     # --- looking and keeping fresh
 
@@ -246,7 +255,7 @@ class Holding:
 
     async def _row(self, ref: str) -> r.Connection | None:
         at, row = self._rows.get(ref, (0.0, None))
-        if ref in self._rows and self._clock.now() - at < REMEMBERED:
+        if ref in self._rows and 0 <= self._clock.now() - at < REMEMBERED:  # a clock may be set back
             return row
         return self._remembered(ref, await self._store.connection(ref))
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import glob
 import logging
 import os
+import re
 import secrets
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +15,8 @@ from pathlib import Path
 from trigflow.core.settings import Settings
 from trigflow.runtime.vault import Vault
 
+DRAFT = re.compile(r"\.[0-9a-f]{16}")
+ABANDONED = 60.0  # seconds after which nobody writes a draft any more
 logger: logging.Logger = logging.getLogger("trigflow")
 
 
@@ -42,6 +47,7 @@ def kept_keys(settings: Settings) -> Sequence[str]:
 
 def replace_ring(path: Path, keys: Sequence[str]) -> None:
     """Put another ring in the place of a file's: whole or not at all, readable by its owner alone."""
+    _remove_drafts(path)
     draft = _draft(path, keys)
     try:
         draft.replace(path)
@@ -52,6 +58,14 @@ def replace_ring(path: Path, keys: Sequence[str]) -> None:
         os.fsync(folder)  # else the old name may come back after a power cut
     finally:
         os.close(folder)
+
+
+def _remove_drafts(path: Path) -> None:
+    """Remove what processes that were killed have left: keys in clear, of which nobody knows."""
+    for draft in path.parent.glob(f"{glob.escape(path.name)}.*"):
+        with suppress(OSError):
+            if DRAFT.fullmatch(draft.suffix) and draft.stat().st_mtime < time.time() - ABANDONED:
+                draft.unlink()
 
 
 def _draft(path: Path, keys: Sequence[str]) -> Path:

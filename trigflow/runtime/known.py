@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping
 import attrs
 
 from trigflow.core.errors import SetupError
+from trigflow.runtime.discreet import Had
 from trigflow.sources.credentials import ApiKey, Auth, Credentials
 from trigflow.sources.integration import Integration
 
@@ -56,6 +57,7 @@ class Known:
         self._integrations, self._given, self._app_given = integrations, given, app_given
         self._environ = environ
         self._learned: dict[str, Integration] = {}
+        self._read = Had()  # what an Auth or an integration found by itself, in a file for example
 
     def learn(self, integration: Integration) -> None:
         """Hear of an integration that no trigger names; the app's own go before it."""
@@ -107,7 +109,10 @@ class Known:
                 return Way(auth, found)
         # An integration may find them in a way of its own.
         found = None if integration is None else integration.credentials(self._environ)
-        return None if found is None else Way(ApiKey(""), found)
+        if found is None:
+            return None
+        self._read.note(found.values())
+        return Way(ApiKey(""), found)
 
     def _is_app_itself(self, integration: Integration | None, auth: Auth) -> bool:
         """Tell whether our app at the provider acts for itself where no account is named."""
@@ -123,6 +128,9 @@ class Known:
         found: dict[str, str] = {**(auth.app_from_environment(self._environ) or {})}
         for more in (self._app_given.get(integration.id, Credentials({})), kept):
             found |= {name: more[name] for name in names if name in more}
+        self._read.note(
+            found[field.name] for field in auth.app_fields if field.secret and field.name in found
+        )
         lacking = [field for field in auth.app_fields if field.required and not found.get(field.name)]
         if lacking:
             raise SetupError(
@@ -153,7 +161,10 @@ class Known:
         """Return all values that were given or that the environment holds: what no message may tell."""
         for values in (*self._given.values(), *self._app_given.values()):
             yield from values.values()
-        for integration in {one.id: one for one in self._integrations.values()}.values():
+        yield from self._read
+        for integration in {
+            one.id: one for one in (*self._learned.values(), *self._integrations.values())
+        }.values():
             for auth in integration.auth:
                 for field in (*auth.fields, *auth.app_fields):
                     value = self._environ.get(field.env) if field.secret else None

@@ -14,8 +14,10 @@ from contextlib import aclosing
 from datetime import UTC, datetime
 
 import anyio
+import attrs
 import msgspec
 
+from trigflow.core.asked import no_more_asked
 from trigflow.core.coverage import Reading, open_since
 from trigflow.core.ids import Ids
 from trigflow.runtime import records as r
@@ -66,6 +68,9 @@ class Outages:
         """Work with the parts of one open app; `chance` jitters the pace."""
         self._recoverer, self._store, self._clock, self._ids = recoverer, store, clock, ids
         self._chance = chance
+        self._asked: set[str] = set()  # subscriptions whose log is to be read, or is being read
+        self._to_begin: list[tuple[r.Endpoint, str]] = []
+        self._wake: anyio.Event | None = None  # where somebody reads
 
     async def notice(self, last_beat: int | None) -> int:
         """Hear when any process was last alive, before this one beats; return since when somebody listens.
@@ -80,10 +85,58 @@ class Outages:
         return now
 
     async def keep_up(self) -> None:
-        """Read what is left to read, until cancelled."""
-        while True:
-            await self.read_left()
-            await self._clock.wait(anyio.Event(), until=self._clock.now() + LOOK)
+        """Read what is left to read, and what is asked for, until cancelled."""
+        try:
+            async with anyio.create_task_group() as group:
+                self._wake = anyio.Event()
+                group.start_soon(self._keep_reading_asked)
+                while True:
+                    await self.read_left()
+                    await self._clock.wait(anyio.Event(), until=self._clock.now() + LOOK)
+        finally:
+            self._wake = None
+            self._asked.clear()
+            self._to_begin.clear()  # each is asked for until it is read: the next look tells of it again
+
+    async def read_asked(self, endpoint: r.Endpoint, subscription: str) -> None:
+        """Read one log that was asked for: now, or in the background, where that goes on.
+
+        A log may have hours of content, and whoever asks holds a claim for minutes.
+        """
+        if self._wake is None:
+            await self._read_asked(endpoint, subscription)
+        elif subscription not in self._asked:
+            self._asked.add(subscription)
+            self._to_begin.append((endpoint, subscription))
+            self._wake.set()
+
+    async def _keep_reading_asked(self) -> None:
+        room = anyio.Semaphore(AT_A_TIME)
+
+        async def read(endpoint: r.Endpoint, subscription: str) -> None:
+            async with room:
+                try:
+                    await self._read_asked(endpoint, subscription)
+                finally:
+                    self._asked.discard(subscription)
+
+        async with anyio.create_task_group() as group:
+            while True:
+                self._wake = anyio.Event()
+                while self._to_begin:
+                    group.start_soon(read, *self._to_begin.pop(0))
+                await self._wake.wait()
+
+    async def _read_asked(self, endpoint: r.Endpoint, subscription: str) -> None:
+        """Read a log; that it was asked for is kept until then, and longer if it is asked for meanwhile."""
+        s = await self._store.subscription(subscription)
+        if s is None:
+            return
+        read = await self._recoverer.recover(endpoint, s)
+        if not read.error:
+            asked = no_more_asked(s.asked, "recover")
+            cause = "" if s.state == "active" else s.cause
+            await self._store.save_subscription(attrs.evolve(s, asked=asked, cause=cause), was=s)
 
     async def read_left(self) -> Found | None:
         """Read all logs if an outage is not dealt with yet and no other process does it."""

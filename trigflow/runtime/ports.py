@@ -186,9 +186,17 @@ class Registry(Protocol):
         ...
 
     async def save_subscription(
-        self, subscription: r.Subscription, *, sealed_key: bytes | None = None
+        self,
+        subscription: r.Subscription,
+        *,
+        was: r.Subscription | None = None,
+        sealed_key: bytes | None = None,
     ) -> None:
-        """Replace a subscription's row but for metadata and activity; with a key, make it the only one."""
+        """Replace a subscription's row but for metadata and activity; with a key, make it the only one.
+
+        was: as it was read; what others have changed since stays (`trigflow.runtime.merging`).
+        What is removed meanwhile stays so, and nothing is written.
+        """
         ...
 
     async def add_key(self, endpoint_id: str, sealed: bytes, *, at: int) -> int:
@@ -196,7 +204,13 @@ class Registry(Protocol):
         ...
 
     async def save_rotated(
-        self, subscription: r.Subscription, sealed_key: bytes, *, old_webhook: bytes | None, at: int
+        self,
+        subscription: r.Subscription,
+        sealed_key: bytes,
+        *,
+        was: r.Subscription | None = None,
+        old_webhook: bytes | None,
+        at: int,
     ) -> None:
         """Replace a row as `save_subscription` does and add a newer key, at once.
 
@@ -205,7 +219,7 @@ class Registry(Protocol):
         ...
 
     async def ask(self, subscription_id: str, what: str) -> None:
-        """Have "rotate", "renew" or "recover" done for a subscription at once."""
+        """Have "rotate", "renew" or "recover" done for a subscription at once, and what was asked before."""
         ...
 
     async def look_again(self, subscription_id: str, *, at: int, was: int) -> None:
@@ -323,6 +337,13 @@ class Connections(Protocol):
         """Keep a connection, in place of one of the same ref."""
         ...
 
+    async def replace_connection(self, before: r.Connection, after: r.Connection) -> bool:
+        """Keep `after` in place of `before`; False where that was removed or changed meanwhile.
+
+        What is sealed anew with another key is no change: times tell.
+        """
+        ...
+
     async def remove_connection(self, ref: str) -> bool:
         """Shred a connection: its bytes are overwritten. False where there is none."""
         ...
@@ -337,6 +358,14 @@ class Connections(Protocol):
 
     async def connected(self, ref: str) -> int:
         """Tell how many subscriptions that are not removed go through a connection."""
+        ...
+
+    async def through(self, ref: str, *, limit: int, after: str = "") -> Sequence[r.Subscription]:
+        """Return subscriptions that are not removed and go through a connection by id, after one of them."""
+        ...
+
+    async def subscribed_through(self, ref: str, *, limit: int) -> Sequence[r.Subscriber]:
+        """Return some of those who subscribed through a connection."""
         ...
 
 

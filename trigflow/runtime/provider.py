@@ -154,6 +154,11 @@ class Provider:
             elif self._source.unregister_hook is not None:
                 await self._source.unregister_hook(old, self._client)
 
+    def _kept_for_old_keys(self) -> Sequence[bytes]:
+        """Return the data of webhooks that another one has taken the place of, and that still send."""
+        found = (key.data for key in self._endpoint.keys)
+        return [data for data in found if data is not None and self._source.load_data(data) != self.reg.data]
+
     async def renew(self) -> Registered[Any]:
         """Prolong a lease; NotFound where the provider has let it go."""
         self._check_url()
@@ -202,13 +207,21 @@ class Provider:
     async def _through_hooks(self, action: Action) -> Registered[Any] | None:
         register, unregister = self._source.register_hook, self._source.unregister_hook
         if action in ("remove", "recreate") and unregister is not None:
+            for data in self._kept_for_old_keys():
+                await self.stop(data)
             with suppress(NotFound):
                 await unregister(self.reg, self._client)
         if action == "remove":
             return None
         assert register is not None  # noqa: S101 - else the step would be manual
         reg = attrs.evolve(self.reg, data=None) if action == "recreate" else self.reg
-        registered: Registered[Any] | None = await register(reg, self._client)
+        try:
+            registered: Registered[Any] | None = await register(reg, self._client)
+        except NotFound:  # it went away without our hearing of it
+            if reg.data is None:
+                raise
+            reg = attrs.evolve(reg, data=None)
+            registered = await register(reg, self._client)
         if registered is None and reg.data is None:
             raise RegistrationError(
                 f"the register hook of {self._source.id} returned None, but nothing was registered before; "

@@ -14,36 +14,34 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
-from itertools import count
 
 import attrs
 
+from trigflow.core.asked import no_more_asked
 from trigflow.core.local import is_local
 from trigflow.core.plan import (
     GRACE,
     Identity,
-    KeyFact,
-    Known,
     Means,
     Step,
     Wanted,
     plan,
-    renewal_at,
-    retirement_at,
+    upkeep_at,
 )
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt_async
+from trigflow.runtime.claims import Claims
 from trigflow.runtime.clients import Clients
 from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.provider import Found, problem_of_url, rotation_of
 from trigflow.runtime.routes import AnySource, Routes
-from trigflow.runtime.rows import Rows
-from trigflow.runtime.steps import Applied, Steps
+from trigflow.runtime.rows import Rows, known_of
+from trigflow.runtime.steps import Applied, Steps, Unanswered
 from trigflow.runtime.upkeep import Upkeep
 from trigflow.sources.registration import Secret
 
-CLAIM = timedelta(minutes=2)  # one process's right to register a subscription
 SOONEST = 1_000  # milliseconds between two looks at one subscription
+ELSEWHERE = 60_000  # until it is asked again whether another process sees to what this one can't
 NO_REMOVING = "not removed: that was not allowed"
 MOST_ROUNDS = 3  # plans that one look carries out
 PAGE = 200  # subscriptions that are planned for at a time
@@ -72,7 +70,8 @@ class Reconciler:
         self.rows: Rows = rows
         self._steps, self._sources, self._store, self._clients = steps, sources, store, clients
         self._routes, self._clock, self._chance = routes, clock, chance
-        self._check_every, self._owner, self._serial = check_every, owner, count(1)
+        self.check_every: timedelta = check_every
+        self._claims = Claims(store, clock, owner)
         self.url_of: Callable[[r.Endpoint], str] = steps.url_of
 
     # --- what would be done
@@ -120,12 +119,12 @@ class Reconciler:
 
     async def _planned(
         self, endpoint: r.Endpoint, s: r.Subscription, want: r.Want | None, *, offline: bool = False
-    ) -> tuple[Sequence[Step], Found | None]:
+    ) -> tuple[Sequence[Step], Found | Unanswered | None]:
         means = self.means(s.identity, s)
-        found = None
+        found: Found | Unanswered | None = None
         if not offline and means.automatic and not means.covered:
             found = await self._steps.find(endpoint, s)
-        listed = None if found is None else found.listed(self.url_of(endpoint))
+        listed = found.listed(self.url_of(endpoint)) if isinstance(found, Found) else None
         wanted = None if want is None else Wanted(s.identity, want.events)
         return plan(wanted, known_of(endpoint, s), listed, means, now=self._ms()), found
 
@@ -187,7 +186,7 @@ class Reconciler:
                 return None
             await self._clients.load({row[1].connection})
             found = await self._steps.find(*row)
-            if found is None or not found.strays:
+            if not isinstance(found, Found) or not found.strays:
                 return None
             step = Step("sweep", identity, f"{len(found.strays)} that nobody knows")
             return await self._steps.do(step, *row, found, self.means(identity, row[1]))
@@ -204,7 +203,8 @@ class Reconciler:
             for endpoint, s in page:
                 means = self.means(s.identity, s)
                 if means.automatic and not means.covered:
-                    yield endpoint, s, await self._steps.find(endpoint, s)
+                    found = await self._steps.find(endpoint, s)
+                    yield endpoint, s, found if isinstance(found, Found) else None
 
     async def unreachable(self) -> str:
         """Say why no provider can reach this app; empty where one can, or where none would be called."""
@@ -232,47 +232,59 @@ class Reconciler:
         None where it is not there, or somebody else has the right.
         """
         row = await self._find(identity)
-        owner = f"{self._owner}.{next(self._serial)}"  # nobody else in this process, either
-        until = self._ms() + int(CLAIM.total_seconds() * 1000)
-        if row is None or not await self._store.claim_subscription(
-            row[1].id, owner, now=self._ms(), until=until
-        ):
+        owner = None if row is None else await self._claims.take(row[1].id)
+        if row is None or owner is None:
             yield None
             return
         try:
             yield await self._find(identity)  # anew: another process may have worked until now
         finally:
-            await self._store.release_subscription(row[1].id, owner)
+            await self._claims.give_back(row[1].id, owner)
             self._routes.forget(row[0].token)
 
     async def _look_claimed(
         self, row: tuple[r.Endpoint, r.Subscription], grace: timedelta, *, may_remove: bool
     ) -> Sequence[Applied]:
         identity = row[1].identity
-        want = (await self.rows.wanted([identity], grace)).get(identity)
         await self._clients.load({row[1].connection})
+        want = await self._want(identity, grace)
         steps, found = await self._planned(*row, want)
+        if isinstance(found, Unanswered) and want is not None and not any(step.changes for step in steps):
+            if await self._claims.holds(row[1].id):
+                await self._upkeep.tell_of_failure(await self._steps.unanswered(row[1], found))
+            return ()
         applied: list[Applied] = []
+        listed = found if isinstance(found, Found) else None
         left: tuple[r.Endpoint, r.Subscription] | None = row
         for _ in range(MOST_ROUNDS):
-            done = await self._carry_out(identity, steps, found, may_remove=may_remove)
+            done = await self._carry_out(identity, steps, listed, grace, may_remove=may_remove)
             applied += done
             left = await self._find(identity)
             if left is None or any(one.error or one.left_out for one in done):
                 break
-            if any(one.step.action == "remove" for one in done):  # somebody subscribed meanwhile
-                want = (await self.rows.wanted([identity], grace)).get(identity)
+            want = await self._want(identity, grace)  # somebody may want it since
             # What a step has made due, such as stopping what was replaced; nobody is asked again.
-            steps, found = (await self._planned(*left, want, offline=True))[0], None
+            steps, listed = (await self._planned(*left, want, offline=True))[0], None
             if not any(step.changes and step.action != "manual" for step in steps):
                 break
-        if left is not None:
+        if left is not None and await self._claims.holds(left[1].id):
             failed = any(one.error and one.step.action != "manual" for one in applied)
-            await (self._upkeep.tell_of_failure(left[1]) if failed else self._settle(*left, want))
+            await (
+                self._upkeep.tell_of_failure(left[1]) if failed else self._settle(*left, want, row[1].next_at)
+            )
         return applied
 
+    async def _want(self, identity: Identity, grace: timedelta) -> r.Want | None:
+        return (await self.rows.wanted([identity], grace)).get(identity)
+
     async def _carry_out(
-        self, identity: Identity, steps: Sequence[Step], found: Found | None, *, may_remove: bool
+        self,
+        identity: Identity,
+        steps: Sequence[Step],
+        found: Found | None,
+        grace: timedelta,
+        *,
+        may_remove: bool,
     ) -> Sequence[Applied]:
         """Do steps in their order, up to the first that fails."""
         applied: list[Applied] = []
@@ -284,6 +296,10 @@ class Reconciler:
                 applied.append(Applied(step, step.reason))
             elif step.action in ("remove", "sweep") and not may_remove:
                 applied.append(Applied(step, left_out=NO_REMOVING))
+            elif not await self._claims.holds(row[1].id):
+                break  # another process sees to it
+            elif step.action == "remove" and await self._want(identity, grace) is not None:
+                break  # somebody came while the provider was asked
             else:
                 applied.append(await self._steps.do(step, *row, found, self.means(identity, row[1])))
                 found = None  # it has changed: the next step asks anew
@@ -295,38 +311,42 @@ class Reconciler:
         found = await self._store.endpoints_for([identity])
         return next(((endpoint, s) for endpoint in found.values() for s in endpoint.subscriptions), None)
 
-    async def _settle(self, endpoint: r.Endpoint, s: r.Subscription, want: r.Want | None) -> None:
-        """Look after what is in line, and say when to look again: at once where a signal came meanwhile."""
-        source, known, now = self._sources.get(s.source), known_of(endpoint, s), self._ms()
-        times = [now + int(self._check_every.total_seconds() * 1000 * (0.8 + 0.4 * self._chance()))]
-        if source is not None:
-            retired = retirement_at(known, int(source.retries_for.total_seconds() * 1000))
-            renewed = renewal_at(known, None if source.lease is None else source.lease.after)
-            if renewed is not None and s.lease_until is not None:  # a little later: not all at once
-                renewed += int((s.lease_until - renewed) * 0.1 * self._chance())
-            times += [at for at in (renewed, retired) if at is not None]
-        if s.state in ("failing", "expired") and known.finished:
-            s = attrs.evolve(s, state="active", cause="", failures=0, updated_at=now)
-            await self._store.save_subscription(s)
+    async def _settle(
+        self, endpoint: r.Endpoint, s: r.Subscription, want: r.Want | None, next_at: int
+    ) -> None:
+        """Look after what is in line, and say when to look again: at once where a signal came meanwhile.
+
+        next_at: as it was when the look began.
+        """
+        means, now = self.means(s.identity, s), self._ms()
+        times = [now + int(self.check_every.total_seconds() * 1000 * (0.8 + 0.4 * self._chance()))]
+        if want is not None and means.automatic and not means.covered:
+            times += upkeep_at(known_of(endpoint, s), means, now=now, chance=self._chance())
+        if want is not None and s.source not in self._sources:  # another process's, which may have to hurry
+            times.append(now + int(ELSEWHERE * (0.5 + self._chance())))
+        s = await self._in_line(endpoint, s, means)
         if s.state != "paused":  # what a process kept that had not yet read that it was resumed
             await self._store.release_held(s.id)
         pinging, scrub = self._steps.pinging(endpoint, s), self._steps.discretion(endpoint, s.connection)
         quiet = await self._upkeep.look_after(endpoint, s, want, provider=pinging, scrub=scrub)
         times += [] if quiet is None else [quiet]
-        await self._store.look_again(s.id, at=max(min(times), now + SOONEST), was=s.next_at)
+        await self._store.look_again(s.id, at=max(min(times), now + SOONEST), was=next_at)
+        await self._upkeep.recover_if_asked(endpoint, s)
+
+    async def _in_line(self, endpoint: r.Endpoint, s: r.Subscription, means: Means) -> r.Subscription:
+        """Keep that nothing is wrong any more, and that nobody asks for what can't be done."""
+        asked = s.asked
+        if means.automatic:
+            asked = asked if means.renews_after is not None else no_more_asked(asked, "renew")
+            asked = asked if means.rotation != "no" else no_more_asked(asked, "rotate")
+        fine = attrs.evolve(s, asked=asked)
+        if known_of(endpoint, s).finished:
+            is_wrong = s.state in ("failing", "expired")
+            fine = attrs.evolve(fine, failures=0)
+            fine = attrs.evolve(fine, state="active", cause="") if is_wrong else fine
+        if fine != s:
+            await self._store.save_subscription(attrs.evolve(fine, updated_at=self._ms()), was=s)
+        return fine
 
     def _ms(self) -> int:
         return int(self._clock.now() * 1000)
-
-
-def known_of(endpoint: r.Endpoint, s: r.Subscription) -> Known:
-    """Return what the plan needs to know of a row."""
-    keys = tuple(
-        KeyFact(key.serial, key.created_at, key.used_at, key.data is not None) for key in endpoint.keys
-    )
-    # An account of an app has nothing of its own at the provider.
-    finished = s.data is not None or (bool(s.account) and s.state != "pending")
-    return Known(
-        s.identity, s.registered, finished, s.state == "active" or s.coverage == "unknown",
-        leased_at=s.leased_at, lease_until=s.lease_until, asked=s.asked, keys=keys,
-    )  # fmt: skip

@@ -11,6 +11,7 @@ held is one page of the provider's and one item.
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
@@ -32,6 +33,7 @@ from trigflow.sources.registration import Events, Lost, Missed, Registration
 
 logger: logging.Logger = logging.getLogger("trigflow.recovery")
 MARGIN = 300_000  # milliseconds before: what was under way then, and clocks that differ
+REMEMBERED = 20_000  # requests of logs that this process took; 2 MB or so
 AGAIN_FOR = 86_400_000  # milliseconds for which what could not be taken is read again
 BEGUN = "it was begun and did not come to its end"
 KEPT = 100  # readings that a store returns, the newest
@@ -112,6 +114,7 @@ class Recoverer:
         self._store, self._sources, self._clients, self._receiver = store, sources, clients, receiver
         self._clock, self._ids, self._mark = clock, ids, mark
         self._keys_of, self._url_of = keys_of, url_of
+        self._taken: dict[bytes, None] = {}  # oldest first
 
     def can(self, subscription: r.Subscription) -> bool:
         """Tell whether its provider has a log that can be read."""
@@ -204,6 +207,9 @@ class Recoverer:
             logger.warning("lost at %s, sent %s: %s", endpoint.source, item.at, scrub(item.because))
             return
         request = Request("POST", self._url_of(endpoint), item.headers, item.body)
+        mark = _mark_of(endpoint.token, request)
+        if mark in self._taken:  # a log that is read every few seconds would fill ours with duplicates
+            return
         taken = await self._receiver.take_recovered(endpoint.token, request, item.at.timestamp())
         if taken == "recovered":
             count.recovered += 1
@@ -211,6 +217,13 @@ class Recoverer:
             at = int(item.at.timestamp() * 1000)
             count.failed += 1
             count.earliest_failed = min(at, count.earliest_failed or at)
+        if taken != "failed":
+            self._remember(mark)
+
+    def _remember(self, mark: bytes) -> None:
+        self._taken[mark] = None
+        if len(self._taken) > REMEMBERED:
+            del self._taken[next(iter(self._taken))]
 
     def _registration(
         self, source: AnySource, endpoint: r.Endpoint, s: r.Subscription
@@ -277,3 +290,9 @@ def _since(readings: Sequence[Reading], s: r.Subscription) -> int:
         return left  # the margin is in it
     last = [one.until for one in readings] + ([] if s.last_at is None else [s.last_at])
     return max(last) - MARGIN if last else s.created_at
+
+
+def _mark_of(token: str, request: Request) -> bytes:
+    """Return what a request of a log is known by: where it goes, its header fields and its body."""
+    told = msgspec.json.encode([token, [[name, value] for name, value in request.headers]])
+    return hashlib.sha256(told + b"\0" + request.body).digest()

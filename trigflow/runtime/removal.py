@@ -12,15 +12,16 @@ from trigflow.runtime import records as r
 from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.reconcile import Reconciler
 
-PAGE = 500  # subscriptions looked through at a time
+PAGE = 500  # read at a time
 
 
 async def remove_through(ref: str, store: Store, reconciler: Reconciler, clock: Clock) -> Sequence[str]:
     """Remove a connection's subscriptions and those who subscribed through it; return what failed."""
     problems: list[str] = []
-    async for s in _through(ref, store):
-        for one in (await store.subscribers_of([s.identity])).get(s.identity, ()):
+    while some := await store.subscribed_through(ref, limit=PAGE):
+        for one in some:
             await store.unsubscribe(one.dynamic, one.key)
+    async for s in _through(ref, store):
         done = await reconciler.remove(s.identity, f"connection {ref} is removed")
         problem = "another process is registering it now" if done is None else done.error
         if problem:
@@ -30,14 +31,8 @@ async def remove_through(ref: str, store: Store, reconciler: Reconciler, clock: 
 
 
 async def _through(ref: str, store: Store) -> AsyncGenerator[r.Subscription, None]:
-    left, after = await store.connected(ref), ""
-    while left:
-        page = await store.page(after=after, limit=PAGE)
-        if not page:
-            return
-        found = [s for endpoint in page for s in endpoint.subscriptions]
-        after = found[-1].id
-        for s in found:
-            if s.connection == ref:
-                left -= 1
-                yield s
+    after = ""
+    while page := await store.through(ref, limit=PAGE, after=after):
+        after = page[-1].id
+        for s in page:
+            yield s

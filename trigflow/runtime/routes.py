@@ -37,7 +37,6 @@ class Route:
     """An endpoint, ready to receive: keys opened, source found.
 
     subscriptions: those that take all deliveries, where the source does not tell accounts apart.
-    read_at: unix seconds.
     """
 
     endpoint: r.Endpoint
@@ -45,7 +44,6 @@ class Route:
     keys: tuple[Key, ...] = attrs.field(repr=False)
     facts: Mapping[str, str]
     subscriptions: tuple[r.Subscription, ...]
-    read_at: float
 
     @property
     def is_removed(self) -> bool:
@@ -93,6 +91,7 @@ class Routes:
         """Know the sources by id."""
         self._sources, self._registry, self._vault, self._clock = sources, registry, vault, clock
         self._found: set[str] = set()
+        self._reread: dict[str, float] = {}  # when, by token
         self._endpoints: Lookups[str, r.Endpoint, Route | None] = Lookups(
             registry.endpoints_at, self._route, clock, fresh=FRESH, most=MOST
         )
@@ -146,10 +145,8 @@ class Routes:
             self._found.discard(token)
             return None
         keys = self.keys_of(endpoint)
-        route = Route(
-            endpoint, source, keys, _facts(endpoint, source, keys), _first_receiving(endpoint.subscriptions),
-            self._clock.now(),
-        )  # fmt: skip
+        facts, receiving = _facts(endpoint, source, keys), _first_receiving(endpoint.subscriptions)
+        route = Route(endpoint, source, keys, facts, receiving)
         self._found.add(token)
         return route
 
@@ -157,11 +154,15 @@ class Routes:
         return endpoint.removed_at is not None and endpoint.removed_at / 1000 + LATE < self._clock.now()
 
     async def reread(self, route: Route) -> Route:
-        """Return a route as it is now, unless it was read a moment ago: a key may have been added."""
-        if self._clock.now() - route.read_at < A_MOMENT:
-            return route
-        self.forget(route.endpoint.token)
-        return await self.find(route.endpoint.token) or route
+        """Return a route as it is now, unless that was asked a moment ago: a key may have been added."""
+        token, now = route.endpoint.token, self._clock.now()
+        if 0 <= now - self._reread.get(token, now - A_MOMENT) < A_MOMENT:
+            return await self.find(token) or route
+        if len(self._reread) >= MOST:
+            self._reread.clear()
+        self._reread[token] = now
+        self.forget(token)
+        return await self.find(token) or route
 
     async def _find_accounts(self, accounts: Sequence[_Addressed]) -> Sequence[r.Subscription]:
         found = await self._accounts.find_all(accounts)

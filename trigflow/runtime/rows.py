@@ -12,7 +12,7 @@ from datetime import timedelta
 import msgspec
 
 from trigflow.core.ids import Ids
-from trigflow.core.plan import Identity
+from trigflow.core.plan import Identity, KeyFact, Known
 from trigflow.runtime import records as r
 from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.provider import new_secret
@@ -131,3 +131,16 @@ class Rows:
 
     def _ms(self) -> int:
         return int(self._clock.now() * 1000)
+
+
+def known_of(endpoint: r.Endpoint, s: r.Subscription) -> Known:
+    """Return what the plan needs to know of a row."""
+    keys = tuple(
+        KeyFact(key.serial, key.created_at, key.used_at, key.data is not None) for key in endpoint.keys
+    )
+    # An account of an app has nothing of its own at the provider.
+    finished = s.data is not None or (bool(s.account) and s.state != "pending")
+    return Known(
+        s.identity, s.registered, finished, s.state == "active" or s.coverage == "unknown",
+        leased_at=s.leased_at, lease_until=s.lease_until, asked=s.asked, keys=keys,
+    )  # fmt: skip

@@ -75,11 +75,10 @@ class Steering:
                 return None
             works = s.data is not None or bool(s.registered)
             by_hand = not works and (s.coverage == "unknown" or await self._has_taken(endpoint))
-            known = attrs.evolve(s, coverage="unknown") if by_hand else s
             if works or by_hand:
-                await self._save(known, "active", "")
+                await self._save(s, "active", "", coverage="unknown" if by_hand else None)
             else:
-                await self._save(known, "pending", "not registered yet")
+                await self._save(s, "pending", "not registered yet")
         released = await self._store.release_held(s.id)
         await self._store.look_soon([identity])
         await self._audit("resume", s, f"{released} runs let go")
@@ -88,8 +87,13 @@ class Steering:
     async def _has_taken(self, endpoint: r.Endpoint) -> bool:
         return bool(await self._store.deliveries(limit=1, endpoint=endpoint.id, outcome="accepted"))
 
-    async def _save(self, s: r.Subscription, state: r.SubscriptionState, cause: str) -> None:
-        await self._store.save_subscription(attrs.evolve(s, state=state, cause=cause, updated_at=self._ms()))
+    async def _save(
+        self, s: r.Subscription, state: r.SubscriptionState, cause: str, coverage: r.Coverage | None = None
+    ) -> None:
+        changed = attrs.evolve(
+            s, state=state, cause=cause, coverage=coverage or s.coverage, updated_at=self._ms()
+        )
+        await self._store.save_subscription(changed, was=s)
 
     # --- lease and key
 
@@ -186,7 +190,7 @@ class Steering:
             sealed = None if secret is None else self._vault.seal(secret.encode())
             cause = WAITING if s.state == "pending" else s.cause
             kept = attrs.evolve(s, cause=cause, updated_at=self._ms())
-            await self._store.save_subscription(kept, sealed_key=sealed)
+            await self._store.save_subscription(kept, was=s, sealed_key=sealed)
         await self._audit("add by hand", s, "a key was entered" if secret is not None else "")
         return not begun
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
+import anyio
 import attrs
 import msgspec
 
+from trigflow.core.asked import no_more_asked
 from trigflow.core.errors import NotFound
 from trigflow.core.ids import Ids
 from trigflow.core.plan import Means, Step
@@ -30,6 +32,10 @@ from trigflow.sources.registration import Registered, Secret
 
 logger: logging.Logger = logging.getLogger("trigflow.registrations")
 NEEDS_PERSON = "a person is needed"
+SLOWEST = 90.0  # seconds that one step may take; less than a claim lasts
+PATIENCE = 3  # failures in a row that nobody hears of
+T = TypeVar("T")
+SHORTEST_LEASE = 60_000  # milliseconds; else a clock that differs from ours has it renewed without end
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -43,6 +49,13 @@ class Applied(msgspec.Struct, frozen=True):
     left_out: str = ""
 
 
+class Unanswered(msgspec.Struct, frozen=True):
+    """That a provider did not say what it has; `told` is the error as it may be shown."""
+
+    error: Exception
+    told: str
+
+
 class LatePing:
     """A provider that is made when it is pinged."""
 
@@ -51,6 +64,9 @@ class LatePing:
 
     async def ping(self) -> bool:
         """Ask for a sign of life; False where the provider offers none."""
+        return await _in_time(self._ping)
+
+    async def _ping(self) -> bool:
         return await (await self._make()).ping()
 
 
@@ -85,18 +101,35 @@ class Steps:
         """Return an endpoint's public URL; only its path while the base is unknown."""
         return f"{self.base_url or ''}{self._mark}{endpoint.token}"
 
-    async def find(self, endpoint: r.Endpoint, s: r.Subscription) -> Found | None:
-        """Ask a provider what it has; None where it can't say or does not answer.
+    async def find(self, endpoint: r.Endpoint, s: r.Subscription) -> Found | Unanswered | None:
+        """Ask a provider what it has; None where it can't say.
 
         One that does not answer is planned for from the store's rows alone; the
         step then tells what is wrong, and the others are planned all the same.
         """
-        asked = await attempt_async(lambda: self._ask(endpoint, s))
+        asked = await attempt_async(lambda: _in_time(lambda: self._ask(endpoint, s)))
         if isinstance(asked, Raised):
             told = problem_of(asked.error, self.discretion(endpoint, s.connection))
             logger.warning("%s could not be asked what it has: %s", s.source, told)
-            return None
+            return Unanswered(asked.error, told)
         return asked.value
+
+    async def unanswered(self, s: r.Subscription, why: Unanswered) -> r.Subscription:
+        """Keep that a provider did not say whether what is registered is still there; return the row.
+
+        It is asked again soon. What may pass is no failure before the third time in a row.
+        """
+        refusal = refusal_of(why.error, s.failures, now=self._clock.now(), chance=self._chance())
+        entry = r.RegistrationAttempt(
+            self._ids.new("reg"), s.id, "check", "is it still there?", refusal.outcome, why.told,
+            self._ms(), 0,
+        )  # fmt: skip
+        await self._store.log_registration(entry)
+        if refusal.outcome == "refused" or s.failures + 1 >= PATIENCE or s.state in ("failing", "expired"):
+            return await self._refused(s, refusal, why.told)
+        later = attrs.evolve(s, failures=s.failures + 1, next_at=int(refusal.until * 1000))
+        await self._store.save_subscription(later, was=s)
+        return later
 
     async def _ask(self, endpoint: r.Endpoint, s: r.Subscription) -> Found | None:
         """Ask a provider what it has; None where it can't say. Raises what its client raises."""
@@ -130,7 +163,7 @@ class Steps:
         found: what it said just before that it has; None where it did not.
         """
         started = self._ms()
-        called = await attempt_async(lambda: self._call(step, endpoint, s, found, means))
+        called = await attempt_async(lambda: _in_time(lambda: self._call(step, endpoint, s, found, means)))
         if isinstance(called, Raised):
             scrub = self.discretion(endpoint, s.connection)
             error = problem_of(called.error, scrub)
@@ -152,7 +185,7 @@ class Steps:
             found = await self._ask(endpoint, s)
         if step.action == "remove":
             if means.automatic and not means.covered:
-                await (await self.provider(endpoint, s, ())).do("remove", found)
+                await self._take_away(endpoint, s, found)
             await self._store.remove_subscription(s.id, at=self._ms())
             if s.state == "paused":  # nobody resumes it any more, and nothing that was taken is dropped
                 await self._store.release_held(s.id)
@@ -169,16 +202,24 @@ class Steps:
             if step.action != "sweep":
                 await self._registered(s, step, registered)
 
+    async def _take_away(self, endpoint: r.Endpoint, s: r.Subscription, found: Found | None) -> None:
+        provider = await self.provider(endpoint, s, ())
+        if found is None and s.registered:
+            # Nobody can be asked later whether it went, should the answer be lost: if it is wanted
+            # again, it is registered again.
+            await self._store.save_subscription(attrs.evolve(s, registered=()), was=s)
+        await provider.do("remove", found)
+
     async def _renew(self, step: Step, endpoint: r.Endpoint, s: r.Subscription) -> None:
         provider = await self.provider(endpoint, s, step.desired)
         try:
             renewed = await provider.renew()
         except NotFound:  # let go before its time: the next look makes it anew
-            await self._store.save_subscription(
-                attrs.evolve(s, state="expired", cause="the provider let it go", data=None, next_at=0)
-            )
+            state: r.SubscriptionState = "paused" if s.state == "paused" else "expired"
+            gone = attrs.evolve(s, state=state, cause="the provider let it go", data=None, next_at=0)
+            await self._store.save_subscription(gone, was=s)
             return
-        await self._take_over(attrs.evolve(s, asked=""), step, endpoint, renewed)
+        await self._take_over(s, step, endpoint, renewed)
 
     async def _rotate(self, step: Step, endpoint: r.Endpoint, s: r.Subscription, found: Found | None) -> None:
         """Mint a key, accept both, tell the provider; what was minted and not told is told now."""
@@ -188,11 +229,10 @@ class Steps:
             endpoint = await self._mint(endpoint, source)
         provider = await self.provider(endpoint, s, step.desired)
         rotated = await provider.rotate(found)
-        done = attrs.evolve(s, asked="")
         if rotated is None:
-            await self._registered(done, step, None)
+            await self._registered(s, step, None)
         else:
-            await self._take_over(done, step, endpoint, rotated)
+            await self._take_over(s, step, endpoint, rotated)
 
     async def _take_over(
         self, s: r.Subscription, step: Step, endpoint: r.Endpoint, new: Registered[Any]
@@ -204,7 +244,8 @@ class Steps:
         old = s.data if s.data is not None and kept_data(new) != s.data else None
         if new.secret is not None:
             sealed, now = self._vault.seal(new.secret.encode()), self._ms()
-            await self._store.save_rotated(self._active(s, step, new), sealed, old_webhook=old, at=now)
+            row = self._active(s, step, new)
+            await self._store.save_rotated(row, sealed, was=s, old_webhook=old, at=now)
             return
         if old is not None and endpoint.keys:
             await self._store.keep_webhook(endpoint.id, endpoint.keys[0].serial, old)
@@ -247,33 +288,35 @@ class Steps:
     async def _registered(self, s: r.Subscription, step: Step, registered: Registered[Any] | None) -> None:
         secret = None if registered is None else registered.secret
         sealed = None if secret is None else self._vault.seal(secret.encode())
-        await self._store.save_subscription(self._active(s, step, registered), sealed_key=sealed)
+        await self._store.save_subscription(self._active(s, step, registered), was=s, sealed_key=sealed)
 
     def _active(self, s: r.Subscription, step: Step, new: Registered[Any] | None) -> r.Subscription:
         """Return a row as it is after a step that worked."""
         now = self._ms()
         state: r.SubscriptionState = "paused" if s.state == "paused" else "active"
         active = attrs.evolve(
-            s, registered=step.desired, coverage="events", state=state, cause="", failures=0, updated_at=now
-        )
+            s, registered=step.desired, coverage="events", state=state, cause="", failures=0, updated_at=now,
+            asked=no_more_asked(s.asked, step.action),
+        )  # fmt: skip
         if new is None:
             return active
         active = attrs.evolve(active, data=kept_data(new))
         if new.events is not None:
             active = attrs.evolve(active, registered=tuple(sorted(new.events)))
         if new.expires_at is not None:
-            until = int(new.expires_at.timestamp() * 1000)
+            until = max(int(new.expires_at.timestamp() * 1000), now + SHORTEST_LEASE)
             active = attrs.evolve(active, leased_at=now, lease_until=until)
         return active
 
-    async def _refused(self, s: r.Subscription, refusal: Refusal, cause: str) -> None:
+    async def _refused(self, s: r.Subscription, refusal: Refusal, cause: str) -> r.Subscription:
         if refusal.needs_person:
             cause = f"{cause}; {NEEDS_PERSON}"
         failing = attrs.evolve(
             s, state="paused" if s.state == "paused" else "failing", cause=cause,
             failures=s.failures + 1, next_at=int(refusal.until * 1000), updated_at=self._ms(),
         )  # fmt: skip
-        await self._store.save_subscription(failing)
+        await self._store.save_subscription(failing, was=s)
+        return failing
 
     async def _log(self, s: r.Subscription, step: Step, outcome: Any, error: str, started: int) -> None:
         now = self._ms()
@@ -284,6 +327,13 @@ class Steps:
 
     def _ms(self) -> int:
         return int(self._clock.now() * 1000)
+
+
+async def _in_time(call: Callable[[], Awaitable[T]]) -> T:
+    """Await what calls a provider; TimeoutError in time for the claim on the subscription to hold."""
+    with anyio.move_on_after(SLOWEST):
+        return await call()
+    raise TimeoutError(f"the provider did not answer within {SLOWEST:.0f} s")
 
 
 def _untold(endpoint: r.Endpoint) -> bool:

@@ -25,12 +25,13 @@ import msgspec
 from trigflow.core.errors import ApiError, StoreUnavailable, Unauthorized
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt_async
-from trigflow.runtime.discreet import knowing, problem_of
+from trigflow.runtime.discreet import Had, knowing, problem_of
 from trigflow.runtime.known import Known, auth_of
 from trigflow.runtime.ports import Clock
 from trigflow.runtime.ports import Connections as Rows
 from trigflow.runtime.vault import Vault
 from trigflow.sources.credentials import Auth, Credentials, Token
+from trigflow.sources.oauth import OAuth2
 
 if TYPE_CHECKING:
     import httpx
@@ -85,6 +86,7 @@ class Tokens:
         self._owner, self._chance, self._http, self._alert = owner, chance, http, alert
         self._locks: dict[str, anyio.Lock] = {}
         self._failed: dict[str, _Failed] = {}
+        self.had: Had = Had()
         self._unkept: dict[str, tuple[r.Connection, r.Connection]] = {}  # (before, after), not in the store
 
     def due(self, row: r.Connection) -> bool:
@@ -93,13 +95,19 @@ class Tokens:
             return False
         if row.refresh_at is not None and not self._expired(row):
             return row.refresh_at <= self._ms()
-        return row.expires_at is not None and row.expires_at <= self._ms() + AHEAD // timedelta(
-            milliseconds=1
-        )
+        return row.expires_at is not None and row.expires_at - self._ahead(row) <= self._ms()
+
+    def _ahead(self, row: r.Connection) -> int:
+        """Tell how long before its end a token is made anew, milliseconds: never in most of its life."""
+        if row.expires_at is None or isinstance(self._auth(row), OAuth2):
+            return 0  # OAuth without a time to refresh at has no refresh token: it is used to its end
+        return min(AHEAD // timedelta(milliseconds=1), max(0, row.expires_at - row.updated_at) // 10)
 
     def values(self, row: r.Connection) -> Credentials:
         """Open a row's credentials; StoreUnusable where no key fits."""
-        return Credentials(msgspec.json.decode(self._vault.open(row.sealed), type=dict[str, str]))
+        opened = msgspec.json.decode(self._vault.open(row.sealed), type=dict[str, str])
+        self.had.note(opened.values())
+        return Credentials(opened)
 
     def sealed(self, values: Mapping[str, str]) -> bytes:
         """Seal credentials."""
@@ -112,12 +120,18 @@ class Tokens:
 
     async def make(self, auth: Auth, app: Credentials, kept: Credentials) -> Token:
         """Have a token made, in bounded time."""
-        with anyio.fail_after(LONGEST_CALL):
-            return await auth.token(app, kept, self._http(), now=self._now())
+        try:
+            with anyio.fail_after(LONGEST_CALL):
+                token = await auth.token(app, kept, self._http(), now=self._now())
+        except TimeoutError as error:
+            raise ApiError(f"token of {auth.kind}", 0, f"no answer in {LONGEST_CALL:g} s") from error
+        self.had.note(token.values.values())
+        return token
 
     def with_token(self, row: r.Connection, token: Token) -> r.Connection:
         """Return a row with a token; one with a refresh token is renewed whether it is used or not."""
         values = {**self.values(row), **token.values}
+        self.had.note(token.values.values())
         now = self._now()
         at = refresh_at(token, now=now, chance=self._chance()) if "refresh_token" in values else None
         return attrs.evolve(
@@ -128,7 +142,7 @@ class Tokens:
             refresh_at=at,
             state="good",
             cause="",
-            updated_at=max(self._ms(), row.updated_at + 1),
+            updated_at=self._after(row),
         )
 
     async def renew(self, row: r.Connection) -> r.Connection:
@@ -217,9 +231,8 @@ class Tokens:
                 current = await self._rows.connection(after.ref)
                 if current is None:
                     raise Unauthorized(f"connection {after.ref} was removed")
-                # Not all of the row: sealing it anew with another key is no change.
-                if (current.created_at, current.updated_at) == (before.created_at, before.updated_at):
-                    await self._rows.put_connection(after)
+                # One that is removed meanwhile stays removed.
+                if await self._rows.replace_connection(before, after):
                     current = after
             except StoreUnavailable:
                 if attempt == KEEP_TRIES - 1:
@@ -231,11 +244,8 @@ class Tokens:
         raise AssertionError("the last try returns or raises")
 
     async def _refused(self, row: r.Connection, kept: Credentials, error: Exception) -> r.Connection:
-        problem = problem_of(error, knowing([*self._known.secrets(), *kept.values()]))
+        problem = problem_of(error, knowing([*self._known.secrets(), *self.had, *kept.values()]))
         if isinstance(error, Unauthorized):
-            current = await self._rows.connection(row.ref)
-            if current is not None and current.updated_at != row.updated_at:
-                return current  # this process was stopped for longer than its claim: another was first
             return await self.give_up(row, problem)
         failed = self._failed.get(row.ref)
         times = 1 if failed is None else failed.times + 1
@@ -246,22 +256,40 @@ class Tokens:
             until = max(until, int(told.timestamp() * 1000))
         self._failed[row.ref] = _Failed(times, until)
         logger.warning("connection %s: no new token: %s", row.ref, problem)
-        later = attrs.evolve(
-            row, cause=problem, refresh_at=None if row.refresh_at is None else until, updated_at=self._ms()
+        at = None if row.refresh_at is None else until
+        later = await self.replaced(
+            row, attrs.evolve(row, cause=problem, refresh_at=at, updated_at=self._after(row))
         )
-        await self._rows.put_connection(later)
-        if self._expired(row):
+        if self._expired(later):
             raise ApiError(f"connection {row.ref}", 0, f"no token can be had now: {problem}") from error
         return later
 
     async def give_up(self, row: r.Connection, cause: str) -> r.Connection:
-        """Keep that a person must connect again, and tell."""
-        lost = attrs.evolve(row, state="reauthorize", cause=cause, refresh_at=None, updated_at=self._ms())
-        await self._rows.put_connection(lost)
-        self._failed.pop(row.ref, None)
-        if row.state != "reauthorize":
-            await self._alert(f"connection {row.ref}", cause)
-        return lost
+        """Keep that a person must connect again, and tell; not where somebody was first with another row."""
+        lost = attrs.evolve(
+            row, state="reauthorize", cause=cause, refresh_at=None, updated_at=self._after(row)
+        )
+        kept = await self.replaced(row, lost)
+        if kept is lost:
+            self._failed.pop(row.ref, None)
+            if row.state != "reauthorize":
+                await self._alert(f"connection {row.ref}", cause)
+        return kept
+
+    async def replaced(self, before: r.Connection, after: r.Connection) -> r.Connection:
+        """Keep a row in place of another; return what is kept now, which is newer where others were first.
+
+        Raises Unauthorized where it was removed: it is not brought back.
+        """
+        if await self._rows.replace_connection(before, after):
+            return after
+        current = await self._rows.connection(before.ref)
+        if current is None:
+            raise Unauthorized(f"connection {before.ref} was removed")
+        return current
+
+    def _after(self, row: r.Connection) -> int:
+        return max(self._ms(), row.updated_at + 1)
 
     def _expired(self, row: r.Connection) -> bool:
         return row.expires_at is not None and row.expires_at <= self._ms()

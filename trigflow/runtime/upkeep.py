@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 import attrs
 
 from trigflow.core.alerts import AlertSink
+from trigflow.core.asked import is_asked
 from trigflow.core.ids import Ids
 from trigflow.core.settings import Settings
 from trigflow.runtime import records as r
@@ -23,9 +24,7 @@ from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.recover import Calling, Recoverer, Taking
 from trigflow.runtime.routes import AnySource, Routes
 from trigflow.runtime.silence import Judge, Pinging
-from trigflow.runtime.steps import NEEDS_PERSON
-
-PATIENCE = 3  # failures in a row that nobody hears of
+from trigflow.runtime.steps import NEEDS_PERSON, PATIENCE
 
 
 class Upkeep:
@@ -69,20 +68,21 @@ class Upkeep:
         provider: Pinging,
         scrub: Scrubber,
     ) -> int | None:
-        """See to a subscription that is in line: read a log that was asked for, judge a silence, tell people.
+        """See to a subscription that is in line: judge a silence, tell people.
 
         Returns when it has to be looked at again (unix ms); None where nothing tells.
         """
-        if s.asked == "recover" and self.recoverer.can(s):
-            await self.recoverer.recover(endpoint, s)
-            s = attrs.evolve(s, asked="", cause="")
-            await self._store.save_subscription(s)
         found = await self.judge.judge(endpoint, s, want, provider=provider, scrub=scrub)
         if found.silent and s.state != "silent":
-            s = attrs.evolve(s, state="silent", cause=found.cause)
-            await self._store.save_subscription(s)
+            was, s = s, attrs.evolve(s, state="silent", cause=found.cause)
+            await self._store.save_subscription(s, was=was)
         await self.alerts.follow(s)
         return found.look_at
+
+    async def recover_if_asked(self, endpoint: r.Endpoint, s: r.Subscription) -> None:
+        """Have a provider's log read where that was asked for; may return before that is done."""
+        if is_asked(s.asked, "recover") and self.recoverer.can(s):
+            await self.outages.read_asked(endpoint, s.id)
 
     async def tell_of_failure(self, s: r.Subscription) -> None:
         """Tell people that a subscription fails, once it is more than a moment's trouble."""

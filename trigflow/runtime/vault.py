@@ -7,6 +7,7 @@ an app needs none.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from trigflow.core.errors import SettingsError, StoreUnusable
 
@@ -49,7 +50,9 @@ class Vault:
         return Fernet.generate_key().decode()
 
     def seal(self, secret: bytes) -> bytes:
-        """Encrypt a secret."""
+        """Encrypt a secret, with the ring as it is now: the key that this process began with may be gone."""
+        with suppress(OSError):  # a ring that can't be read now is as it was
+            self._has_new_keys()
         return self._ring.encrypt(secret)
 
     def open(self, sealed: bytes) -> bytes:

@@ -62,6 +62,7 @@ class OAuth2(Auth):
         keeps: Sequence[str] = (),
         later: Sequence[str] = (),
         field: str = "token",
+        issuer: str | None = None,
     ) -> None:
         """Declare a provider's OAuth.
 
@@ -74,6 +75,8 @@ class OAuth2(Auth):
         revoke_url: where tokens are given back (RFC 7009).
         token_from, account_from, keeps, later: see TokenEndpoint.
         field: what the access token is called among the credentials.
+        issuer: what the provider calls itself in `iss` (RFC 9207); then no other answer is taken, and none
+            without it. Name it where the provider sends it: an answer of another one is told by nothing else.
         Raises SetupError for a URL that is neither https nor on this machine.
         """
         for url in filter(None, (authorize_url, token_url, revoke_url)):
@@ -83,6 +86,7 @@ class OAuth2(Auth):
         self.pkce: bool = pkce
         self.refreshes: bool = refresh
         self.revoke_url: str | None = revoke_url
+        self.issuer: str | None = issuer
         self.app_fields = client_fields(client_id, client_secret, public=public)
         self._extra, self._separator = dict(authorize or {}), separator
         self._endpoint = TokenEndpoint(

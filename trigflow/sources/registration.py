@@ -185,7 +185,10 @@ class RegisterHook(Protocol[P, C_contra, D]):
 
 
 class UnregisterHook(Protocol[P, C_contra, D]):
-    """Make the provider stop; must not fail where it has stopped already."""
+    """Make the provider stop; must not fail where it has stopped already.
+
+    `reg.data` is None where a registration did not finish: what is there is found by `reg.url`.
+    """
 
     async def __call__(self, reg: Registration[P, D], client: C_contra, /) -> None:
         """Unregister."""

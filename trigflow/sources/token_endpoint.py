@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import attrs
@@ -22,6 +22,7 @@ from trigflow.sources.credentials import Credentials, Token
 if TYPE_CHECKING:
     import httpx
 
+T = TypeVar("T")
 Answer: TypeAlias = Mapping[str, Any]
 ClientAuth: TypeAlias = Literal["post", "basic"]
 
@@ -72,14 +73,22 @@ class TokenEndpoint:
         if answer.status_code >= 500:
             raise ApiError(self._what, answer.status_code, "the provider failed")
         raw = _read(answer, self._what)
-        told = raw if self.token_from is None else self.token_from(raw)
+        told = raw if self.token_from is None else self._read_by(self.token_from, raw, answer.status_code)
         if told.get("error"):
             raise self._refusal(answer.status_code, told, hidden)
         access = told.get("access_token")
         if answer.status_code >= 400 or not isinstance(access, str) or not access:
             raise ApiError(self._what, answer.status_code, "the answer holds neither a token nor an error")
-        account = None if self.account_from is None else self.account_from(raw)
+        account = self.account_from and self._read_by(self.account_from, raw, answer.status_code)
         return Token(self._values(access, told), _expiry(told.get("expires_in"), now), account)
+
+    def _read_by(self, reads: Callable[[Answer], T], raw: Answer, status: int) -> T:
+        """Have a provider's own function read an answer; what it raises may quote new tokens."""
+        try:
+            return reads(raw)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            problem = f"the answer is not as expected: {type(error).__name__}"
+        raise ApiError(self._what, status, problem)
 
     def _values(self, access: str, told: Answer) -> dict[str, str]:
         values = {self.field: access}
@@ -147,7 +156,7 @@ def _read(answer: httpx.Response, what: str) -> dict[str, Any]:
         raise ApiError(what, answer.status_code, "the answer is too large")
     try:
         found = msgspec.json.decode(content)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = dict(parse_qsl(content.decode("utf-8", "replace")))
     if not isinstance(found, dict) or not found:
         raise ApiError(what, answer.status_code, "the answer can't be read")

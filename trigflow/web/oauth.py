@@ -10,6 +10,7 @@ framed, or name where it came from.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from http.cookies import CookieError, SimpleCookie
 from urllib.parse import parse_qsl, urlsplit
@@ -49,6 +50,11 @@ _SAID = {
         400,
         "Another browser began this",
         "Start again in this browser, with cookies allowed.",
+    ),
+    "other-provider": (
+        400,
+        "Another provider answered",
+        "Nothing was kept. Ask for a new link.",
     ),
     "denied": (403, "Not connected", "The provider gave no consent. Nothing was kept."),
     "refused": (502, "Not connected", "The provider refused what it had granted. Ask for a new link."),
@@ -117,8 +123,8 @@ def _page(status: int, title: str, text: str) -> Response:
 def _once_each(query: bytes) -> Mapping[str, str]:
     """Read a query; a name that comes twice counts as not given (RFC 6749, 3.1)."""
     pairs = parse_qsl(query.decode("latin-1"), keep_blank_values=True)
-    names = [name for name, _ in pairs]
-    return {name: value for name, value in pairs if names.count(name) == 1}
+    times = Counter(name for name, _ in pairs)
+    return {name: value for name, value in pairs if times[name] == 1}
 
 
 def _cookies(headers: Headers) -> Mapping[str, str]:

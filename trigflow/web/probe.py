@@ -44,9 +44,9 @@ class Arrived:
 class Prober:
     """Asks and answers probes of one app."""
 
-    def __init__(self, secret: str) -> None:
-        """Take the secret that answers are signed with."""
-        self._serializer = URLSafeSerializer(secret, salt=SALT)
+    def __init__(self, *ring: str) -> None:
+        """Take the keys: the first signs, and answers signed with any are believed."""
+        self._serializer = URLSafeSerializer(list(reversed(ring)), salt=SALT)  # it signs with the last
 
     def prove(self, nonce: str, root: str, store_id: str) -> dict[str, str]:
         """Answer a probe: signed, so that nobody else can."""
@@ -74,7 +74,11 @@ class Prober:
                 target, content=body, headers=dict(fields), timeout=TIMEOUT, follow_redirects=False
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(f"{url} can't be reached: {type(error).__name__} {error}".rstrip()) from error
+            problem = f"{type(error).__name__} {error}".rstrip()
+            raise Unreachable(
+                f"{url} can't be reached ({problem}); start the app there, "
+                "or set url= or TRIGFLOW_URL to where it is"
+            ) from error
         took = monotonic() - started
         if answer.status_code != OK:
             raise Unreachable(f"{url} answers {answer.status_code} to a POST: does a proxy take GET alone?")
@@ -108,7 +112,10 @@ class Prober:
             said = answer.json()
             proven = self._serializer.loads(said["proof"])
         except (ValueError, KeyError, TypeError, BadSignature) as error:
-            raise Unreachable(f"{url} is answered by something else than this app") from error
+            raise Unreachable(
+                f"{url} is answered by something else than this app, or by one with another secret key; "
+                "set url= or TRIGFLOW_URL to where this app is, or start it again with this key"
+            ) from error
         if proven != [nonce, store_id]:
             raise Unreachable(f"{url} is answered by a trigflow app with another store")
 

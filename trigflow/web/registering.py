@@ -39,17 +39,17 @@ class Registering:
         reconciler: Reconciler,
         store: Store,
         clock: Clock,
-        secret: str,
+        keys: Sequence[str],
         *,
         base_url: str | None,
         mounted_at: Callable[[], str | None],
         only_plans: bool = False,
     ) -> None:
-        """Register what is reachable below `base_url`; probes are signed with the secret.
+        """Register what is reachable below `base_url`; probes are signed with the keys.
 
         only_plans: say what would be done, and do nothing.
         """
-        self._reconciler, self._store, self._clock, self._secret = reconciler, store, clock, secret
+        self._reconciler, self._store, self._clock, self._keys = reconciler, store, clock, keys
         self._base_url, self._mounted_at, self._only_plans = base_url, mounted_at, only_plans
         self._signalled = anyio.Event()
         self.problem: str = ""
@@ -69,11 +69,20 @@ class Registering:
             await self._rest(wait)
             wait = min(wait * 2, LONGEST_PROBE)
         self.problem = ""
+        await (self.keep_planning() if self._only_plans else self._keep_registering())
+
+    async def keep_planning(self) -> None:
+        """Say what would be done until cancelled, as often as providers may be asked what they have."""
         while True:
-            await (self._show_plan() if self._only_plans else self.register_due())
+            await self._show_plan()
+            await self._rest(self._reconciler.check_every.total_seconds())
+
+    async def _keep_registering(self) -> None:
+        while True:
+            await self.register_due()
             soonest = await self._store.next_look()
             now = self._clock.now()
-            rest = LONGEST_REST if soonest is None or self._only_plans else soonest / 1000 - now
+            rest = LONGEST_REST if soonest is None else soonest / 1000 - now
             await self._rest(min(max(rest, SHORTEST_REST), LONGEST_REST))
 
     async def _reach(self) -> None:
@@ -150,4 +159,4 @@ class Registering:
         """What asks and answers probes of this app."""
         from trigflow.web.probe import Prober  # noqa: PLC0415 - imports httpx
 
-        return Prober(self._secret)
+        return Prober(*self._keys)

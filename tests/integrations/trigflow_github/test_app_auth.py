@@ -213,3 +213,15 @@ def test_only_who_has_an_app_pays_for_the_library() -> None:
     program = "import sys, trigflow_github; print('jwt' in sys.modules)"
     told = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert told.stdout.strip() == "False"
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("given", ["ghp_a-token-of-a-person", "5/../6", "٣", "1\n"])
+async def test_what_is_no_number_of_an_installation_is_neither_asked_for_nor_quoted(given: str) -> None:
+    def nothing_is_asked(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(request.url)
+
+    async with httpx.AsyncClient(transport=httpx.MockTransport(nothing_is_asked)) as http:
+        with pytest.raises(SetupError, match="no number") as caught:
+            await GitHubApp().token(APP, Credentials({"installation_id": given}), http, now=NOW)
+    assert given not in str(caught.value)

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 import attrs
 import msgspec
 
+from trigflow.core.asked import also_asked
 from trigflow.runtime import records as r
 from trigflow.runtime import views as v
 from trigflow.stores.memory.tables import Event, Queued, Run, Tables
@@ -86,10 +87,11 @@ class IntakeTables(Tables):
         if update.activates and kept.state == "pending":
             kept = attrs.evolve(kept, state="active", coverage="unknown", cause="")
         if update.cause and kept.state != "removed":
+            state = kept.state if kept.state == "paused" else update.state or kept.state
             data = None if update.gone else kept.data
             kept = attrs.evolve(
-                kept, state=update.state or kept.state, cause=update.cause, data=data,
-                next_at=min(kept.next_at, 0) - 1, asked=update.asked or kept.asked,
+                kept, state=state, cause=update.cause, data=data,
+                next_at=min(kept.next_at, 0) - 1, asked=also_asked(kept.asked, update.asked),
             )  # fmt: skip
         self._subscriptions[kept.id] = kept
         endpoint = self._endpoints.get(delivery.endpoint_id)

@@ -8,8 +8,10 @@ from heapq import nsmallest
 
 import attrs
 
+from trigflow.core.asked import also_asked
 from trigflow.core.plan import Identity
 from trigflow.runtime import records as r
+from trigflow.runtime.merging import merged
 from trigflow.stores.memory.subscriptions import SubscriptionTables, next_serial
 
 
@@ -84,20 +86,33 @@ class RegistryTables(SubscriptionTables):
             self._insert_pair(*pair)
 
     async def save_subscription(
-        self, subscription: r.Subscription, *, sealed_key: bytes | None = None
+        self,
+        subscription: r.Subscription,
+        *,
+        was: r.Subscription | None = None,
+        sealed_key: bytes | None = None,
     ) -> None:
         """Replace a subscription's row but for metadata and activity; with a key, make it the only one."""
-        new = self._save(subscription)
-        if sealed_key is not None:
+        new = self._save(subscription, was)
+        if new is not None and sealed_key is not None:
             endpoint = self._endpoints[new.endpoint_id]
             key = r.StoredKey(next_serial(endpoint), sealed_key, created_at=new.updated_at)
             self._endpoints[endpoint.id] = attrs.evolve(endpoint, keys=(key,))
 
     async def save_rotated(
-        self, subscription: r.Subscription, sealed_key: bytes, *, old_webhook: bytes | None, at: int
+        self,
+        subscription: r.Subscription,
+        sealed_key: bytes,
+        *,
+        was: r.Subscription | None = None,
+        old_webhook: bytes | None,
+        at: int,
     ) -> None:
         """Replace a row as `save_subscription` does and add a newer key, at once."""
-        endpoint_id = self._save(subscription).endpoint_id
+        new = self._save(subscription, was)
+        if new is None:
+            return
+        endpoint_id = new.endpoint_id
         keys = self._endpoints[endpoint_id].keys
         if keys and old_webhook is not None:
             await self.keep_webhook(endpoint_id, keys[0].serial, old_webhook)
@@ -108,7 +123,8 @@ class RegistryTables(SubscriptionTables):
         kept = self._subscriptions.get(subscription_id)
         if kept is not None and kept.state != "removed":
             sooner = min(kept.next_at, 0) - 1
-            self._subscriptions[subscription_id] = attrs.evolve(kept, asked=what, next_at=sooner)
+            asked = also_asked(kept.asked, what)
+            self._subscriptions[subscription_id] = attrs.evolve(kept, asked=asked, next_at=sooner)
 
     async def look_again(self, subscription_id: str, *, at: int, was: int) -> None:
         """Say when a subscription is looked at next, unless `next_at` is not what it was."""
@@ -116,8 +132,12 @@ class RegistryTables(SubscriptionTables):
         if kept is not None and kept.next_at == was:
             self._subscriptions[kept.id] = attrs.evolve(kept, next_at=at)
 
-    def _save(self, subscription: r.Subscription) -> r.Subscription:
+    def _save(self, subscription: r.Subscription, was: r.Subscription | None) -> r.Subscription | None:
         kept = self._subscriptions[subscription.id]
+        if kept.state == "removed":
+            return None
+        if was is not None:
+            subscription = merged(kept, was, subscription)
         self._unindex(kept)
         new = attrs.evolve(
             subscription, metadata=kept.metadata, last_at=kept.last_at, seen=kept.seen,

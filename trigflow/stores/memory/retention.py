@@ -29,6 +29,7 @@ class RetentionTables(Tables):
         if now < self._chores.get(chore, 0) <= until:
             return False
         self._chores[chore] = until
+        self._chores = {name: ends for name, ends in self._chores.items() if ends > now}
         return True
 
     def _old(self, kind: r.Kind, before: int) -> Iterable[tuple[str, ...]]:

@@ -6,9 +6,10 @@ import logging
 from collections.abc import Sequence
 
 from trigflow.runtime import records as r
-from trigflow.stores.sqlite.connection import Connection, Row, overwriting
+from trigflow.stores.sqlite.connection import Connection, Row, Value, overwriting
 from trigflow.stores.sqlite.database import Database
-from trigflow.stores.sqlite.subscriptions import row_of, text_of, tuple_of
+from trigflow.stores.sqlite.subscribers import subscribers_through
+from trigflow.stores.sqlite.subscriptions import SUBSCRIPTION, row_of, subscription, text_of, tuple_of
 
 logger: logging.Logger = logging.getLogger("trigflow.store")
 _COLUMNS = (
@@ -22,6 +23,16 @@ _PUT = (
     f"INSERT INTO connections({_COLUMNS}) VALUES({', '.join('?' * 14)}) ON CONFLICT(ref) DO UPDATE SET "
     + ", ".join(f"{name} = excluded.{name}" for name in _COLUMNS.split(", ")[1:])
 )
+_REPLACE = (
+    f"UPDATE connections SET ({_COLUMNS}) = ({', '.join('?' * 14)}) "  # noqa: S608 - our own names
+    "WHERE ref = ? AND created_at = ? AND updated_at = ?"
+)
+# A claim that lasts much longer than ours would is from before the clock was set back.
+_CLAIM = (
+    "UPDATE connections SET claimed_by = ?1, claimed_until = ?2 WHERE ref = ?3 AND (claimed_by IS NULL "
+    "OR claimed_by = ?1 OR claimed_until < ?4 OR claimed_until > ?2 + (?2 - ?4))"
+)
+_THROUGH = f"{SUBSCRIPTION} AND connection = ? AND id > ? ORDER BY id LIMIT ?"
 
 
 class ConnectionRows(Database):
@@ -46,17 +57,24 @@ class ConnectionRows(Database):
 
     async def put_connection(self, connection: r.Connection) -> None:
         """Keep a connection, in place of one of the same ref, whose bytes are overwritten."""
-        c = connection
-        row = (
-            c.ref, c.integration, c.kind, c.sealed, c.account, c.label, c.state, c.cause, text_of(c.missing),
-            c.expires_at, c.refresh_at, c.checked_at, c.created_at, c.updated_at,
-        )  # fmt: skip
+        row = _row(connection)
 
         def work(connection: Connection) -> None:
             with overwriting(connection):
                 connection.execute(_PUT, row)
 
         await self.write(work)
+
+    async def replace_connection(self, before: r.Connection, after: r.Connection) -> bool:
+        """Keep a connection in place of another; what was removed is not brought back."""
+        row = (*_row(after), before.ref, before.created_at, before.updated_at)
+
+        def work(connection: Connection) -> bool:
+            with overwriting(connection):
+                connection.execute(_REPLACE, row)
+            return connection.changes() == 1
+
+        return await self.write(work)
 
     async def remove_connection(self, ref: str) -> bool:
         """Shred a connection: its bytes are overwritten, in the -wal too."""
@@ -76,11 +94,7 @@ class ConnectionRows(Database):
 
         def work(connection: Connection) -> bool:
             with overwriting(connection):
-                connection.execute(
-                    "UPDATE connections SET claimed_by = ?, claimed_until = ? WHERE ref = ? "
-                    "AND (claimed_by IS NULL OR claimed_by = ? OR claimed_until < ?)",
-                    (owner, until, ref, owner, now),
-                )
+                connection.execute(_CLAIM, (owner, until, ref, now))
             return connection.changes() == 1
 
         return await self.write(work)
@@ -100,6 +114,22 @@ class ConnectionRows(Database):
         sql = "SELECT count(*) FROM subscriptions WHERE state <> 'removed' AND connection = ?"
         ((count,),) = await self.read(lambda connection: connection.execute(sql, (ref,)).fetchall())
         return int(count)
+
+    async def through(self, ref: str, *, limit: int, after: str = "") -> Sequence[r.Subscription]:
+        """Return subscriptions that go through a connection."""
+        rows = await self.read(lambda c: c.execute(_THROUGH, (ref, after, limit)).fetchall())
+        return [subscription(row) for row in rows]
+
+    async def subscribed_through(self, ref: str, *, limit: int) -> Sequence[r.Subscriber]:
+        """Return some of those who subscribed through a connection."""
+        return await self.read(lambda connection: subscribers_through(connection, ref, limit))
+
+
+def _row(c: r.Connection) -> tuple[Value, ...]:
+    return (
+        c.ref, c.integration, c.kind, c.sealed, c.account, c.label, c.state, c.cause, text_of(c.missing),
+        c.expires_at, c.refresh_at, c.checked_at, c.created_at, c.updated_at,
+    )  # fmt: skip
 
 
 def _connection(row: Row) -> r.Connection:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from trigflow.runtime import records as r
 from trigflow.stores.sqlite.connection import Connection
 from trigflow.stores.sqlite.database import Database, pack
+from trigflow.stores.sqlite.subscriptions import ALSO_ASKED
 
 _DEDUPE = "INSERT OR IGNORE INTO dedupe VALUES(?,?,?)"
 _EVENT = "INSERT INTO events VALUES(?,?,?,?,?,?,?,?,?,?,?)"
@@ -18,6 +19,11 @@ _PAYLOAD_KEPT = (
     "WHERE events.id = ? AND coalesce(events.payload, deliveries.body) IS NOT NULL"
 )
 _FETCH = "INSERT OR REPLACE INTO fetches VALUES(?,?,?,?)"
+_SIGNALLED = (  # what a person has paused stays paused
+    "UPDATE subscriptions SET state = CASE state WHEN 'paused' THEN state ELSE coalesce(?1, state) END, "
+    f"cause = ?2, next_at = min(next_at, 0) - 1, asked = {ALSO_ASKED}, "
+    "data = CASE WHEN ?4 THEN NULL ELSE data END WHERE id = ?5 AND state <> 'removed'"
+)
 
 
 class IntakeRows(Database):
@@ -117,10 +123,8 @@ def _update_subscription(connection: Connection, delivery: r.NewDelivery, update
         )
     if update.cause:
         connection.execute(
-            "UPDATE subscriptions SET state = coalesce(?, state), cause = ?, next_at = min(next_at, 0) - 1, "
-            "asked = CASE WHEN ? = '' THEN asked ELSE ? END, data = CASE WHEN ? THEN NULL ELSE data END "
-            "WHERE id = ? AND state <> 'removed'",
-            (update.state, update.cause, update.asked, update.asked, int(update.gone), subscription),
+            _SIGNALLED,
+            (update.state, update.cause, update.asked, int(update.gone), subscription),
         )
 
 

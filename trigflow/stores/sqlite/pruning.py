@@ -90,6 +90,9 @@ _TOUCHED: Mapping[r.Kind, Sequence[str]] = {
     ),
 }
 
+# One that is over says no more than one that is not there. Consents leave two each.
+_CHORES_OVER = "DELETE FROM meta WHERE name >= 'chore ' AND name < 'chore!' AND CAST(value AS INTEGER) <= ?"
+
 _Find: TypeAlias = Callable[[Connection, int, str, int], r.Old]
 _Remove: TypeAlias = Callable[[Connection, tuple[str, ...], int], bool]
 
@@ -124,7 +127,9 @@ class PruningRows(Database):
                 "SET value = excluded.value WHERE CAST(value AS INTEGER) NOT BETWEEN ?2 + 1 AND ?3",
                 (chore, now, until),
             )
-            return connection.changes() > 0
+            taken = connection.changes() > 0
+            connection.execute(_CHORES_OVER, (now,))
+            return taken
 
         return await self.write(work)
 

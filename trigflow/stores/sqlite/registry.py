@@ -8,10 +8,12 @@ from functools import partial
 
 from trigflow.core.plan import Identity
 from trigflow.runtime import records as r
+from trigflow.runtime.merging import merged
 from trigflow.stores.sqlite.connection import Connection, Row, overwriting
 from trigflow.stores.sqlite.database import Database
 from trigflow.stores.sqlite.keys import add_key, replace_keys
 from trigflow.stores.sqlite.subscriptions import (
+    ALSO_ASKED,
     ANY_ENDPOINT,
     ENDPOINT,
     IDENTIFIED,
@@ -168,25 +170,35 @@ class RegistryRows(Database):
         await self.write(work)
 
     async def save_subscription(
-        self, subscription: r.Subscription, *, sealed_key: bytes | None = None
+        self,
+        subscription: r.Subscription,
+        *,
+        was: r.Subscription | None = None,
+        sealed_key: bytes | None = None,
     ) -> None:
         """Replace a subscription's row but for metadata and activity; with a key, make it the only one."""
 
         def work(connection: Connection) -> None:
             s = subscription
-            _save(connection, s)
-            if sealed_key is not None:
+            if _save(connection, s, was) and sealed_key is not None:
                 replace_keys(connection, s.endpoint_id, sealed_key, s.updated_at)
 
         await self.write(work)
 
     async def save_rotated(
-        self, subscription: r.Subscription, sealed_key: bytes, *, old_webhook: bytes | None, at: int
+        self,
+        subscription: r.Subscription,
+        sealed_key: bytes,
+        *,
+        was: r.Subscription | None = None,
+        old_webhook: bytes | None,
+        at: int,
     ) -> None:
         """Replace a row as `save_subscription` does and add a newer key, at once."""
 
         def work(connection: Connection) -> None:
-            _save(connection, subscription)
+            if not _save(connection, subscription, was):
+                return
             serial = add_key(connection, subscription.endpoint_id, sealed_key, at)
             if old_webhook is not None:
                 row = (old_webhook.decode(), subscription.endpoint_id, serial)
@@ -198,10 +210,11 @@ class RegistryRows(Database):
     async def ask(self, subscription_id: str, what: str) -> None:
         """Have something done for a subscription at once."""
         sql = (
-            "UPDATE subscriptions SET asked = ?, next_at = min(next_at, 0) - 1 "
-            "WHERE id = ? AND state <> 'removed'"
+            f"UPDATE subscriptions SET asked = {ALSO_ASKED}, next_at = min(next_at, 0) - 1 "  # noqa: S608 - our own
+            "WHERE id = ?1 AND state <> 'removed'"
         )
-        await self.write(lambda connection: connection.execute(sql, (what, subscription_id)).fetchall())
+        row = (subscription_id, None, what)
+        await self.write(lambda connection: connection.execute(sql, row).fetchall())
 
     async def look_again(self, subscription_id: str, *, at: int, was: int) -> None:
         """Say when a subscription is looked at next, unless `next_at` is not what it was."""
@@ -280,7 +293,13 @@ def _first(connection: Connection, endpoint_id: str) -> list[r.Subscription]:
     return [first] if receiving is None else [first, subscription(receiving)]
 
 
-def _save(connection: Connection, s: r.Subscription) -> None:
+def _save(connection: Connection, s: r.Subscription, was: r.Subscription | None) -> bool:
+    """Write a row unless it is removed; tell whether it was written."""
+    there = row_of(connection, f"{SUBSCRIPTION} AND id = ?", s.id)
+    if there is None:
+        return False
+    if was is not None:
+        s = merged(subscription(there), was, s)
     row = (
         s.params.decode(), text(s.data), text_of(s.registered), s.coverage, s.state, s.cause,
         s.account, s.lease_until, s.leased_at, s.failures, s.next_at, s.asked, s.updated_at, s.id,
@@ -288,6 +307,7 @@ def _save(connection: Connection, s: r.Subscription) -> None:
     connection.execute(_UPDATE, row)
     if s.state == "active":
         connection.execute(_ACTIVATE, (s.endpoint_id,))
+    return True
 
 
 def _release(held: Sequence[Row], connection: Connection) -> int:

@@ -17,6 +17,7 @@ _SELECT = (
 _ONE = f"{_SELECT} WHERE dynamic = ? AND key = ?"
 _BEHIND = f"{_SELECT} WHERE source = ? AND source_key = ? AND connection = ? ORDER BY dynamic, key"
 _PAGE = f"{_SELECT} WHERE dynamic = ? AND key > ? ORDER BY key LIMIT ?"
+_THROUGH = f"{_SELECT} WHERE connection = ? ORDER BY dynamic, key LIMIT ?"
 # Whether there are as many: no more than that are looked at.
 _FULL = "SELECT 1 FROM subscribers WHERE connection = ? LIMIT 1 OFFSET ?"
 _PUT = "INSERT OR REPLACE INTO subscribers VALUES(?,?,?,?,?,?,?,?,?,?)"
@@ -86,6 +87,11 @@ class SubscriberRows(Database):
         values = (dynamic, after, limit)
         rows = await self.read(lambda connection: connection.execute(_PAGE, values).fetchall())
         return [_subscriber(row) for row in rows]
+
+
+def subscribers_through(connection: Connection, ref: str, limit: int) -> Sequence[r.Subscriber]:
+    """Return some of those who subscribed through a connection."""
+    return [_subscriber(row) for row in connection.execute(_THROUGH, (ref, limit)).fetchall()]
 
 
 def _subscriber(row: Row) -> r.Subscriber:

@@ -28,6 +28,10 @@ _SHARED = f"{ENDPOINT} AND shared_key IS NOT NULL AND source = ? AND shared_key 
 SELECT = f"SELECT {_COLUMNS} FROM subscriptions"  # noqa: S608 - our own names
 SUBSCRIPTION = f"{SELECT} WHERE state <> 'removed'"
 IDENTIFIED = f"{SUBSCRIPTION} AND source = ? AND key = ? AND connection = ?"
+# The words asked for with another one, ?3, that may be there or be empty.
+ALSO_ASKED = (
+    "CASE WHEN instr(' ' || asked || ' ', ' ' || ?3 || ' ') THEN asked ELSE trim(asked || ' ' || ?3) END"
+)
 _LOOK_SOON = (
     "UPDATE subscriptions SET next_at = min(next_at, 0) - 1 "
     "WHERE state <> 'removed' AND source = ? AND key = ? AND connection = ?"

@@ -1,0 +1,115 @@
+"""A rotation of the secret key that is killed at any step loses nothing, and the next one ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.cli.commandline import Cli
+from trigflow.core.settings import Settings
+from trigflow.runtime import records as r
+from trigflow.runtime.keyring import secret_keys
+from trigflow.runtime.vault import Vault
+from trigflow.stores.sqlite import SqliteStore
+
+COUNT = 3
+# Called with the number of the step that is the last, and the command.
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from trigflow.cli import keys, main
+from trigflow.runtime import keyring
+from trigflow.stores.sqlite.resealing import SealedRows
+
+left = [int(sys.argv[1])]
+
+def step():
+    left[0] -= 1
+    if left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+replace, reseal = Path.replace, SealedRows.reseal
+
+def slow_replace(self, target):
+    step()
+    found = replace(self, target)
+    step()
+    return found
+
+async def slow_reseal(self, seal, **more):
+    step()
+    found = await reseal(self, seal, **more)
+    step()
+    return found
+
+keys.BATCH, Path.replace, SealedRows.reseal = 1, slow_replace, slow_reseal
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+async def fill(store: Path, vault: Vault) -> None:
+    async with SqliteStore(str(store), store_id=lambda: "abcdefgh") as kept:
+        for number in range(COUNT):
+            sealed = vault.seal(f"secret {number}".encode())
+            row = r.Connection(f"parcels/{number}", "parcels", "api-key", sealed, created_at=1, updated_at=1)
+            await kept.put_connection(row)
+
+
+async def read(store: Path, vault: Vault) -> list[bytes]:
+    async with SqliteStore(str(store), store_id=lambda: "unused22") as kept:
+        return [vault.open(row.sealed) for row in await kept.connections()]
+
+
+def killed(command: str, step: int, store: Path) -> bool:
+    """Run a command that is killed at a step; tell whether it came so far."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("TRIGFLOW_")}
+    ran = subprocess.run(
+        [sys.executable, "-c", KILLED, str(step), "keys", command, "--store", str(store)],
+        cwd=store.parent, env=environment, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert ran.returncode in (0, -signal.SIGKILL), ran.stderr
+    return ran.returncode != 0
+
+
+@pytest.mark.parametrize("step", [1, 5, 9, 10, 11, 14, 17, 19, 20, 21, 22])
+def test_a_rotation_that_is_killed_loses_nothing(cli: Cli, folder: Path, step: int) -> None:
+    (folder / "app.py").write_text("from trigflow import App\napp = App(register='off')\n")
+    store = folder / "trigflow.db"
+    settings = Settings(store=str(store))
+    old = secret_keys(settings, in_memory=False)
+    anyio.run(fill, store, Vault(old))
+    was_killed = killed("rotate", step, store)
+    values = [f"secret {number}".encode() for number in range(COUNT)]
+    assert anyio.run(read, store, Vault(secret_keys(settings, in_memory=False))) == values
+    for path in folder.glob("*.key*"):  # as one that was left long ago
+        if path.name != "trigflow.db.key":
+            os.utime(path, (1, 1))
+    rotated = cli("keys", "rotate")
+    assert rotated.code == 0, rotated.err
+    ring = secret_keys(settings, in_memory=False)
+    assert len(ring) == 1
+    assert ring[0] not in old
+    assert anyio.run(read, store, Vault(ring)) == values
+    assert [path.name for path in folder.glob("*.key*")] == ["trigflow.db.key"]
+    assert was_killed or step > 20
+
+
+def test_old_keys_are_not_retired_while_something_is_sealed_with_none_of_the_ring(
+    cli: Cli, folder: Path
+) -> None:
+    (folder / "app.py").write_text("from trigflow import App\napp = App(register='off')\n")
+    store = folder / "trigflow.db"
+    anyio.run(fill, store, Vault([Vault.new_key()]))
+    path = folder / "trigflow.db.key"
+    ring = f"{Vault.new_key()}\n{Vault.new_key()}"
+    path.write_text(ring)
+    for command in ("retire", "rotate"):
+        refused = cli("keys", command)
+        assert (refused.code, "can't be opened" in refused.err) == (2, True)
+        assert path.read_text() == ring
