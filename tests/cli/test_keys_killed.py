@@ -6,10 +6,13 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
+from anyio.from_thread import start_blocking_portal
 
 from tests.cli.commandline import Cli
 from trigflow.core.settings import Settings
@@ -113,3 +116,27 @@ def test_old_keys_are_not_retired_while_something_is_sealed_with_none_of_the_rin
         refused = cli("keys", command)
         assert (refused.code, "can't be opened" in refused.err) == (2, True)
         assert path.read_text() == ring
+
+
+def test_old_keys_are_not_retired_while_a_process_works_that_was_started_before(
+    cli: Cli, folder: Path
+) -> None:
+    (folder / "app.py").write_text("from trigflow import App\napp = App(register='off')\n")
+    store = folder / "trigflow.db"
+    secret_keys(Settings(store=str(store)), in_memory=False)
+
+    async def beat(kept: SqliteStore, *, ago: int) -> None:
+        await kept.beat("ins_server", now=int(time.time() * 1000) - ago)
+
+    with (
+        start_blocking_portal() as portal,
+        portal.wrap_async_context_manager(SqliteStore(str(store), store_id=lambda: "unused22")) as kept,
+    ):
+        portal.call(partial(beat, kept, ago=60_000))
+        portal.call(partial(beat, kept, ago=0))
+        assert cli("keys", "rotate").code == 0
+        refused = cli("keys", "retire")
+        assert (refused.code, "restart it first" in refused.err) == (1, True)
+        assert len((folder / "trigflow.db.key").read_text().split()) == 2
+        assert cli("keys", "retire", "--force").code == 0
+        assert len((folder / "trigflow.db.key").read_text().split()) == 1

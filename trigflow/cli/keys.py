@@ -11,12 +11,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
 
 from cyclopts import App as Commands
+from cyclopts import Parameter
 
 from trigflow.cli.opening import StorePath, TargetName, looked_into
 from trigflow.cli.project import resolved
 from trigflow.cli.screen import say, styled
+from trigflow.core.errors import RegistrationError
 from trigflow.core.settings import Settings
 from trigflow.runtime import records as r
 from trigflow.runtime.keyring import key_file, replace_ring, secret_keys
@@ -56,11 +60,26 @@ async def rotate(target: TargetName = None, *, store: StorePath = None) -> None:
 
 
 @commands.command
-async def retire(target: TargetName = None, *, store: StorePath = None) -> None:
-    """Seal everything with the first key of the ring once more; then the other keys go."""
+async def retire(
+    target: TargetName = None,
+    *,
+    force: Annotated[
+        bool, Parameter(negative="", help="Also while a process works that knows the old keys alone.")
+    ] = False,
+    store: StorePath = None,
+) -> None:
+    """Seal everything with the first key of the ring once more; then the other keys go.
+
+    Refuses while a process is at work that was started before the last rotation.
+    """
     settings = resolved(target, store).settings
     ring = settings.secret_keys or secret_keys(settings, in_memory=False)
     async with looked_into(target, store) as opened:
+        if not force and not settings.secret_keys and await _knows_the_old(opened, key_file(settings)):
+            raise RegistrationError(
+                "a process is at work that was started before the last rotation and knows the old key "
+                "alone; restart it first, or pass --force"
+            )
         await _seal_anew(opened, ring)
         if not settings.secret_keys:
             replace_ring(key_file(settings), ring[:1])
@@ -105,6 +124,12 @@ async def _seal_anew(store: Store, keys: Sequence[str]) -> int:
 async def _somebody_works(store: Store) -> bool:
     last = await store.last_beat()
     return last is not None and last > (time.time() - AWAKE) * 1000
+
+
+async def _knows_the_old(store: Store, ring: Path) -> bool:
+    """Tell whether a process is at work that is older than the ring."""
+    eldest = await store.eldest(alive_since=int((time.time() - AWAKE) * 1000))
+    return eldest is not None and eldest < ring.stat().st_mtime * 1000
 
 
 async def _audit(store: Store, detail: str) -> None:

@@ -72,7 +72,7 @@ class Gathered:
 def credentials_given(
     connections: Iterable[tuple[Integration, str | Mapping[str, str]]],
 ) -> Mapping[Integration, Credentials]:
-    """Return credentials by integration, a text as the first secret field; SetupError where they are empty."""
+    """Return credentials by integration, a text as the first secret field; SetupError for empty ones."""
     found: dict[Integration, Credentials] = {}
     for integration, told in connections:
         fields = [field for way in integration.auth for field in way.fields]

@@ -376,6 +376,10 @@ class Health(Protocol):
         """Add to subscriptions' activity, and to keys that they were used. A silent one is active again."""
         ...
 
+    async def eldest(self, *, alive_since: int) -> int | None:
+        """Tell when the eldest of the processes began that were alive since then; None where none was."""
+        ...
+
     async def last_beat(self) -> int | None:
         """Tell when any process was last alive."""
         ...

@@ -66,10 +66,9 @@ class Reconciler:
         owner: str,
     ) -> None:
         """Work for one open app. check_every: how often a provider is asked what it has."""
-        self._upkeep = upkeep
         self.rows: Rows = rows
         self._steps, self._sources, self._store, self._clients = steps, sources, store, clients
-        self._routes, self._clock, self._chance = routes, clock, chance
+        self._routes, self._clock, self._chance, self._upkeep = routes, clock, chance, upkeep
         self.check_every: timedelta = check_every
         self._claims = Claims(store, clock, owner)
         self.url_of: Callable[[r.Endpoint], str] = steps.url_of
@@ -101,8 +100,9 @@ class Reconciler:
                     yield step
         await self._clients.load({want.connection for want in missing.values()})
         for want in missing.values():
-            wanted_ = Wanted(want.identity, want.events)
-            for step in plan(wanted_, None, None, self.means(want.identity), now=self._ms()):
+            for step in plan(
+                Wanted(want.identity, want.events), None, None, self.means(want.identity), now=self._ms()
+            ):
                 yield step
 
     async def _pages(

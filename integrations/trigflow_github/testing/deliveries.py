@@ -64,7 +64,7 @@ class Attempt:
 
     def shown(self) -> Json:
         """Show it as an entry of GitHub's list of deliveries."""
-        payload: Json = json.loads(self.payload)
+        payload: Json = json.loads(self.payload) or {}
         repository: Json = payload.get("repository") or {}
         installation: Json = payload.get("installation") or {}
         return {

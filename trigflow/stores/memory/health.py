@@ -32,6 +32,11 @@ class HealthTables(Tables):
                 )
                 self._endpoints[endpoint.id] = attrs.evolve(endpoint, keys=tuple(keys))
 
+    async def eldest(self, *, alive_since: int) -> int | None:
+        """Tell when the eldest of the processes began that were alive since then."""
+        alive = (owner for owner, beat in self._beats.items() if beat >= alive_since)
+        return min((self._started[owner] for owner in alive), default=None)
+
     async def last_beat(self) -> int | None:
         """Tell when any process was last alive."""
         return self._last_beat

@@ -109,10 +109,12 @@ class RunTables(IntakeTables):
     async def beat(self, owner: str, *, now: int) -> None:
         """Say that a process lives."""
         self._beats[owner] = self._last_beat = now
+        self._started.setdefault(owner, now)
 
     async def leave(self, owner: str) -> None:
         """Say that a process has ended; what it still holds is free."""
         self._beats.pop(owner, None)
+        self._started.pop(owner, None)
         for queued in self._queue.values():
             if queued.owner == owner:
                 queued.owner, queued.fence, queued.starts = None, queued.fence + 1, queued.starts - 1

@@ -71,6 +71,7 @@ class Tables:
         self._runs: dict[str, Run] = {}
         self._queue: dict[str, Queued] = {}
         self._beats: dict[str, int] = {}
+        self._started: dict[str, int] = {}
         self._endpoints: dict[str, r.Endpoint] = {}
         self._subscriptions: dict[str, r.Subscription] = {}
         self._claims: dict[str, tuple[str, int]] = {}

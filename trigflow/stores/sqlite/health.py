@@ -43,6 +43,12 @@ class HealthRows(Database):
 
         await self.write(work)
 
+    async def eldest(self, *, alive_since: int) -> int | None:
+        """Tell when the eldest of the processes began that were alive since then."""
+        sql = "SELECT min(started_at) FROM instances WHERE beat_at >= ?"
+        ((at,),) = await self.read(lambda connection: connection.execute(sql, (alive_since,)).fetchall())
+        return None if at is None else int(at)
+
     async def last_beat(self) -> int | None:
         """Tell when any process was last alive."""
         sql = "SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'last beat'"
