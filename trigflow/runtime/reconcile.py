@@ -73,8 +73,6 @@ class Reconciler:
         self._claims = Claims(store, clock, owner)
         self.url_of: Callable[[r.Endpoint], str] = steps.url_of
 
-    # --- what would be done
-
     async def plan(
         self, *, offline: bool = False, grace: timedelta = GRACE, only: str | None = None
     ) -> Sequence[Step]:
@@ -82,8 +80,8 @@ class Reconciler:
 
         only: a subscription's key or id; the others are left out.
         """
-        found = [step async for step in self.steps(offline=offline, grace=grace, only=only)]
-        return sorted(found, key=lambda step: step.identity)
+        steps = self.steps(offline=offline, grace=grace, only=only)
+        return sorted([step async for step in steps], key=lambda step: step.identity)
 
     async def steps(
         self, *, offline: bool = False, grace: timedelta = GRACE, only: str | None = None

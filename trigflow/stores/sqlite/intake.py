@@ -20,7 +20,7 @@ _PAYLOAD_KEPT = (
 )
 _FETCH = "INSERT OR REPLACE INTO fetches VALUES(?,?,?,?)"
 _SIGNALLED = (  # what a person has paused stays paused
-    "UPDATE subscriptions SET state = CASE state WHEN 'paused' THEN state ELSE coalesce(?1, state) END, "
+    "UPDATE subscriptions SET state = CASE state WHEN 'paused' THEN state ELSE coalesce(?1, state) END, "  # noqa: S608
     f"cause = ?2, next_at = min(next_at, 0) - 1, asked = {ALSO_ASKED}, "
     "data = CASE WHEN ?4 THEN NULL ELSE data END WHERE id = ?5 AND state <> 'removed'"
 )
