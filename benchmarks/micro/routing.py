@@ -113,9 +113,7 @@ def _lookup_cost() -> float:
 async def _endpoints(size: int, rounds: int) -> tuple[float, float]:
     """Return the cost in µs of finding an endpoint that was asked before, and one that was not."""
     with tempfile.TemporaryDirectory() as folder:
-        async with App(
-            [job], store=str(Path(folder) / "bench.db"), register="off", rate_limit=0
-        ) as app:
+        async with App([job], store=str(Path(folder) / "bench.db"), register="off", rate_limit=0) as app:
             opened = app.opened
             tokens = await _keep(opened.store, range(size), shared=False)
             asked = tokens[:: max(1, size // ASKED)]
@@ -143,9 +141,7 @@ async def _accounts(size: int, rounds: int) -> tuple[float, float]:
     CPU time, because a whole delivery waits for the disk.
     """
     with tempfile.TemporaryDirectory() as folder:
-        async with App(
-            [job], store=str(Path(folder) / "bench.db"), register="off", rate_limit=0
-        ) as app:
+        async with App([job], store=str(Path(folder) / "bench.db"), register="off", rate_limit=0) as app:
             opened = app.opened
             (token, *_) = await _keep(opened.store, range(size), shared=True)
             costs: list[float] = []

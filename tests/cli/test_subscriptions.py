@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hmac
 import io
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import anyio
 import httpx
@@ -16,6 +18,7 @@ import pytest
 from tests.cli.commandline import APP, DEADLINE, Cli, Served, until
 from trigflow.runtime import records as r
 from trigflow.stores.sqlite import SqliteStore
+from trigflow_github import GitHub
 from trigflow_github.testing import FakeGitHub
 
 URL = ("--url", "https://hooks.example/in")
@@ -211,9 +214,14 @@ def served(app_file: Path, serve: Callable[..., Served]) -> Served:
 
 
 def deliver(cli: Cli, served: Served) -> str:
-    sent = cli("deliver", "github.issues:opened", "--to", served.url, "--json")
-    assert sent.json["status"] == 200
-    return str(sent.json["id"])
+    """Send as the provider does; what `trigflow deliver` sends is no sign that a webhook works."""
+    (endpoint,) = cli("endpoints", "--show-secrets", "--json").json
+    body, guid = GitHub().issues.specification.examples()["opened"].read(), str(uuid4())
+    signature = hmac.new(endpoint["secret"].encode(), body, "sha256").hexdigest()
+    headers = {"X-GitHub-Event": "issues", "X-GitHub-Delivery": guid}
+    headers |= {"X-Hub-Signature-256": f"sha256={signature}", "Content-Type": "application/json"}
+    assert httpx.post(served.url + endpoint["url"], content=body, headers=headers).status_code == 200
+    return guid
 
 
 def states(cli: Cli) -> dict[str, str]:

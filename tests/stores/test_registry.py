@@ -307,13 +307,15 @@ class Registries(RuleBasedStateMachine):
         )
         if metadata is not None:
             kept = attrs.evolve(kept, metadata=metadata)
-        if activates and kept.state == "pending":
+        by_hand = kept.coverage == "unknown" and kept.state in ("failing", "expired")
+        if activates and (kept.state == "pending" or by_hand):
             kept = attrs.evolve(kept, state="active", coverage="unknown", cause="")
         if cause and kept.state != "removed":
             left = None if gone else kept.data
+            words = dict.fromkeys([*kept.asked.split(), *asked.split()])  # one word hides no other
             kept = attrs.evolve(
-                kept, state=state or kept.state, cause=cause, data=left, next_at=min(kept.next_at, 0) - 1,
-                asked=asked or kept.asked,
+                kept, state="paused" if kept.state == "paused" else state or kept.state, cause=cause,
+                data=left, next_at=min(kept.next_at, 0) - 1, asked=" ".join(words),
             )  # fmt: skip
         self.subscriptions[kept.id] = kept
         endpoint = self.endpoints[kept.endpoint_id]

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Annotated
 
 from cyclopts import App as Commands
@@ -74,8 +73,9 @@ async def retire(
     """
     settings = resolved(target, store).settings
     ring = settings.secret_keys or secret_keys(settings, in_memory=False)
+    rotated_at = 0.0 if settings.secret_keys else key_file(settings).stat().st_mtime
     async with looked_into(target, store) as opened:
-        if not force and not settings.secret_keys and await _knows_the_old(opened, key_file(settings)):
+        if not force and not settings.secret_keys and await _somebody_knows_the_old(opened, rotated_at):
             raise RegistrationError(
                 "a process is at work that was started before the last rotation and knows the old key "
                 "alone; restart it first, or pass --force"
@@ -126,10 +126,10 @@ async def _somebody_works(store: Store) -> bool:
     return last is not None and last > (time.time() - AWAKE) * 1000
 
 
-async def _knows_the_old(store: Store, ring: Path) -> bool:
-    """Tell whether a process is at work that is older than the ring."""
+async def _somebody_knows_the_old(store: Store, rotated_at: float) -> bool:
+    """Tell whether a process is at work that is older than the ring (unix seconds)."""
     eldest = await store.eldest(alive_since=int((time.time() - AWAKE) * 1000))
-    return eldest is not None and eldest < ring.stat().st_mtime * 1000
+    return eldest is not None and eldest < rotated_at * 1000
 
 
 async def _audit(store: Store, detail: str) -> None:

@@ -58,6 +58,9 @@ class Headers:
         return f"Headers({', '.join(key.decode('latin-1') for key, _ in self.raw)})"
 
 
+TRIED = "x-trigflow-tried"  # a header field of deliveries that trigflow sends itself, to try an app
+
+
 @attrs.frozen
 class Request:
     """One HTTP request, whole.

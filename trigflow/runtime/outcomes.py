@@ -10,7 +10,7 @@ import msgspec
 
 from trigflow.core.errors import DecodeError
 from trigflow.core.events import WHOLE, Event, Fetch, Ignored, Metadata, Outcome, Respond, Signal
-from trigflow.core.http import Request, Response
+from trigflow.core.http import TRIED, Request, Response
 from trigflow.core.payloads import encode_json
 from trigflow.core.redact import hidden_values
 from trigflow.runtime import records as r
@@ -151,24 +151,34 @@ _SIGNALLED: Mapping[str, tuple[r.SubscriptionState | None, str, str]] = {
 }
 
 
-def updates_of(reads: Sequence[Read]) -> tuple[r.Update, ...]:
-    """Say what a delivery tells of the subscriptions themselves."""
-    updates = (_update_of(read) for read in reads if not _tells_of_events_alone(read))
+def updates_of(reads: Sequence[Read], request: Request) -> tuple[r.Update, ...]:
+    """Say what a delivery tells of the subscriptions themselves.
+
+    One that trigflow sends itself is no sign that a provider's webhook works.
+    """
+    is_real = request.headers.get(TRIED) is None
+    updates = (_update_of(read, is_real=is_real) for read in reads if not _tells_of_events_alone(read))
     return tuple(update for update in updates if update.says_something)
 
 
 def _tells_of_events_alone(read: Read) -> bool:
-    return len(read.events) == len(read.outcomes) and read.subscription.state != "pending"
+    return len(read.events) == len(read.outcomes) and not _works_again(read.subscription)
 
 
-def _update_of(read: Read) -> r.Update:
+def _works_again(s: r.Subscription) -> bool:
+    """Tell whether a verified delivery is the first sign that a subscription works."""
+    by_hand = s.coverage == "unknown"  # nobody else will say that it is mended
+    return s.state == "pending" or (by_hand and s.state in ("failing", "expired"))
+
+
+def _update_of(read: Read, *, is_real: bool) -> r.Update:
     signal = next((outcome for outcome in read.outcomes if isinstance(outcome, Signal)), None)
     state, cause, asked = (None, "", "") if signal is None else _SIGNALLED[signal.kind]
     return r.Update(
         read.subscription.id,
         tuple(outcome.scope for outcome in read.outcomes if isinstance(outcome, Fetch)),
         read.metadata,
-        activates=read.subscription.state == "pending",
+        activates=is_real and _works_again(read.subscription),
         state=state,
         cause=f"{cause}: {signal.detail}" if signal is not None and signal.detail else cause,
         gone=signal is not None and signal.kind in ("removed", "expired"),

@@ -272,7 +272,7 @@ class Receiver:
             now=now, body=request.body,
             trace=encode_json(trace) if trace else None,
             events=events,
-            updates=updates_of(reads),
+            updates=updates_of(reads, request),
         )  # fmt: skip
 
     def _start(self, new: r.NewDelivery, accepted: r.Accepted, text: bytes) -> None:

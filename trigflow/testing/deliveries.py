@@ -17,7 +17,7 @@ import attrs
 from trigflow.app import App
 from trigflow.core.dynamic import Dynamic
 from trigflow.core.errors import SetupError, TrigflowError
-from trigflow.core.http import Headers, Request
+from trigflow.core.http import TRIED, Headers, Request
 from trigflow.core.payloads import decode_json_text, encode_json
 from trigflow.core.plan import Identity
 from trigflow.core.runs import FINAL
@@ -127,7 +127,7 @@ async def signed(
     if endpoint is None:
         raise SetupError(f"no job of this app listens to {source.id}")
     body = source.sample_body(event, payload, id)
-    headers = [("content-type", "application/json"), *source.sample_headers(event, body, id)]
+    headers = [("content-type", "application/json"), (TRIED, "1"), *source.sample_headers(event, body, id)]
     url = opened.public_url(f"{opened.mark}{endpoint.token}", "")
     request = Request("POST", url, Headers.of(headers), body)
     keys = opened.routes.keys_of(endpoint)

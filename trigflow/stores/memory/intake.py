@@ -84,7 +84,8 @@ class IntakeTables(Tables):
             return
         if update.metadata is not None:
             kept = attrs.evolve(kept, metadata=update.metadata)
-        if update.activates and kept.state == "pending":
+        by_hand = kept.coverage == "unknown" and kept.state in ("failing", "expired")
+        if update.activates and (kept.state == "pending" or by_hand):
             kept = attrs.evolve(kept, state="active", coverage="unknown", cause="")
         if update.cause and kept.state != "removed":
             state = kept.state if kept.state == "paused" else update.state or kept.state

@@ -114,7 +114,8 @@ def _update_subscription(connection: Connection, delivery: r.NewDelivery, update
     if update.activates:
         connection.execute(
             "UPDATE subscriptions SET state = 'active', coverage = 'unknown', cause = '' "
-            "WHERE id = ? AND state = 'pending'",
+            "WHERE id = ? AND (state = 'pending' "
+            "OR (coverage = 'unknown' AND state IN ('failing', 'expired')))",
             (subscription,),
         )
         connection.execute(
