@@ -8,8 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
-from hypothesis import event, given
-from hypothesis import strategies as st
+from hypothesis import event, given, strategies as st
 
 from tests.core.filter_strategies import filters, holds, is_array, is_object, json_values, payloads_near
 from trigflow.core.errors import SetupError

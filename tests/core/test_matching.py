@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tests.core.filter_strategies import filters, json_values, one_type, payloads_near
 from trigflow.core.filters import Matcher, compile_filter

@@ -11,8 +11,7 @@ import attrs
 import msgspec
 import pydantic
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow.core.errors import PayloadError, SetupError
 from trigflow.core.payloads import Kept, decode_json_text, encode_json, return_structure, structure_into

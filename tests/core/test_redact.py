@@ -6,8 +6,7 @@ import json
 from urllib.parse import quote
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow.core.redact import hidden_values, redacted_headers, redacted_text, without
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tests.core.filter_strategies import PLAIN_KEYS, filters, json_values, payloads_near
 from trigflow.core.filter_values import WIDEST, read_together

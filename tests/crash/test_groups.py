@@ -13,8 +13,7 @@ import anyio
 import anyio.lowlevel
 import apsw
 import attrs
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow.core.errors import StoreUnavailable
 from trigflow.runtime import records as r

@@ -11,10 +11,8 @@ import anyio
 import pytest
 
 from tests.web.test_asgi import BODY, call, endpoint
-from trigflow import App, StoreUnavailable, trigger
-from trigflow import opened as opened_module
-from trigflow.runtime import records as r
-from trigflow.runtime import supervise, watch
+from trigflow import App, StoreUnavailable, opened as opened_module, trigger
+from trigflow.runtime import records as r, supervise, watch
 from trigflow.stores.memory import MemoryStore
 from trigflow_github import github
 

@@ -13,8 +13,7 @@ from urllib.parse import quote, quote_plus
 
 import apsw
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tests.redaction.hunt import Hunt, Listener
 

@@ -10,8 +10,7 @@ from itertools import pairwise
 import anyio
 import anyio.lowlevel
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow.core.errors import StoreUnavailable
 from trigflow.runtime import records as r

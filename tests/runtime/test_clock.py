@@ -7,8 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 import anyio
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow.runtime.clock import SystemClock
 from trigflow.runtime.ports import Clock

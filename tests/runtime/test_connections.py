@@ -14,8 +14,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tests.runtime.connecting import KEY, Told, described, opened
 from tests.sources.oauth_provider import Provider, provider

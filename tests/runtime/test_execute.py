@@ -12,8 +12,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from tests.runtime.bench import Around, Bench, Client, bench, result_of
 from trigflow.core.errors import StoreUnavailable

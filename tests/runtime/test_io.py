@@ -14,8 +14,7 @@ import anyio
 import anyio.from_thread
 import attrs
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from tests.runtime.bench import Bench, bench, job_of, result_of
 from trigflow.core.errors import RateLimited

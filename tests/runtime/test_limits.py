@@ -1,7 +1,6 @@
 """How much is taken in: rates against a plain count, room against a plain sum."""
 
-from hypothesis import assume, given
-from hypothesis import strategies as st
+from hypothesis import assume, given, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from trigflow.runtime import limits

@@ -11,8 +11,7 @@ import anyio.lowlevel
 import attrs
 import pytest
 from anyio.abc import TaskGroup
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from trigflow.core.errors import StoreUnavailable
 from trigflow.runtime.lookups import MOST_AT_ONCE, Lookups

@@ -10,8 +10,7 @@ import anyio
 import attrs
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from trigflow import (
     App,
@@ -37,8 +36,7 @@ from trigflow import (
 )
 from trigflow.core.errors import StoreUnavailable
 from trigflow.core.events import Outcome
-from trigflow.runtime import records as r
-from trigflow.runtime import views as v
+from trigflow.runtime import records as r, views as v
 from trigflow.sources.handshake import Handshake, echo, header_echo, hub_intent
 from trigflow.sources.parts import Part, query
 from trigflow.stores.memory import MemoryStore

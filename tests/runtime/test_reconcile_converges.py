@@ -7,8 +7,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import anyio
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from trigflow import ApiError, App, Trigger, Unauthorized, trigger
 from trigflow_github import GitHub, GitHubClient

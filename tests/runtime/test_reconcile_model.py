@@ -11,8 +11,7 @@ from typing import Any, cast
 
 import anyio
 import attrs
-from hypothesis import HealthCheck, given, note, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, note, settings, strategies as st
 
 from tests.runtime.mortal import Mortal
 from tests.runtime.providers import FOREIGN, LIFE, AnySource, Client, Killed, Model, OneClient, source_of

@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 
 from tests.stores.test_plans import pair, subscriber
-from trigflow.runtime import records as r
-from trigflow.runtime import removal
+from trigflow.runtime import records as r, removal
 from trigflow.runtime.removal import remove_through
 from trigflow.stores.memory import MemoryStore
 from trigflow.stores.sqlite import SqliteStore

@@ -12,8 +12,7 @@ import anyio
 import attrs
 import msgspec
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from trigflow import ExternalSource, Headers, Request, Secret, Unsigned, header, json
 from trigflow.core.errors import StoreUnavailable

@@ -10,8 +10,7 @@ import anyio
 import anyio.lowlevel
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow.core.errors import StoreUnavailable
 from trigflow.runtime.supervise import FIRST_WAIT, LONGEST_WAIT, STEADY, TRIES, Supervision, _backoff

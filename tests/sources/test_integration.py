@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow import (
     ApiKey,

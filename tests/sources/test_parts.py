@@ -5,8 +5,7 @@ from urllib.parse import urlencode
 
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow.core.errors import SetupError
 from trigflow.core.http import Headers, Request

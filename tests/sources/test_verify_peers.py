@@ -9,8 +9,7 @@ import attrs
 import pytest
 import standardwebhooks
 import stripe
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow.core.errors import VerificationError
 from trigflow.core.http import Headers, Request

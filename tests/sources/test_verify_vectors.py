@@ -11,8 +11,7 @@ from urllib.parse import quote
 
 import attrs
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow.core.errors import Rejected, VerificationError
 from trigflow.core.http import Headers, Request

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import anyio
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from trigflow.core.errors import SetupError, StoreError, StoreUnavailable, StoreUnusable
 from trigflow.runtime import records as r

@@ -10,13 +10,11 @@ from typing import Any
 
 import attrs
 from anyio.from_thread import start_blocking_portal
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from trigflow.core.runs import FINAL, TRANSITIONS
-from trigflow.runtime import records as r
-from trigflow.runtime import views as v
+from trigflow.runtime import records as r, views as v
 from trigflow.runtime.ports import Store
 from trigflow.stores.memory import MemoryStore
 from trigflow.stores.sqlite import SqliteStore

@@ -10,8 +10,7 @@ from typing import Any
 
 import attrs
 from anyio.from_thread import start_blocking_portal
-from hypothesis import settings
-from hypothesis import strategies as st
+from hypothesis import settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from trigflow.runtime import records as r

@@ -6,8 +6,7 @@ import json
 from itertools import product
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow.runtime.supervise import Part, State
 from trigflow.web.health import health_answer

@@ -12,8 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeAlias
 
 import anyio
-from cyclopts import App as Commands
-from cyclopts import Parameter
+from cyclopts import App as Commands, Parameter
 
 from trigflow.app import App
 from trigflow.cli.opening import AsJson, StorePath, TargetName, inspected

@@ -17,11 +17,9 @@ from trigflow.core.durations import shown_duration
 from trigflow.core.errors import SetupError
 from trigflow.opened import MEMORY, random_name
 from trigflow.runtime.clock import SystemClock
-from trigflow.runtime.retention import Rule, rules
-from trigflow.runtime.retention import prune as prune_one
+from trigflow.runtime.retention import Rule, prune as prune_one, rules
 from trigflow.stores.sqlite import SqliteStore, care, shrinking
-from trigflow.stores.sqlite.stats import Stats, Table
-from trigflow.stores.sqlite.stats import stats as stats_of
+from trigflow.stores.sqlite.stats import Stats, Table, stats as stats_of
 
 commands = App(name="db", help="Look after the store's file.")
 PROBLEMS = 1  # exit code of `check`

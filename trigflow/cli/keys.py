@@ -13,8 +13,7 @@ import time
 from collections.abc import Sequence
 from typing import Annotated
 
-from cyclopts import App as Commands
-from cyclopts import Parameter
+from cyclopts import App as Commands, Parameter
 
 from trigflow.cli.opening import StorePath, TargetName, looked_into
 from trigflow.cli.project import resolved

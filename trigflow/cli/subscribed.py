@@ -12,8 +12,7 @@ from trigflow.cli.screen import Styled, clock_time, moment, say, show_fields, sh
 from trigflow.core.advice import next_action
 from trigflow.core.errors import TrigflowError
 from trigflow.core.plan import renewal_at, retirement_at
-from trigflow.runtime import records as r
-from trigflow.runtime import views as v
+from trigflow.runtime import records as r, views as v
 from trigflow.runtime.rows import known_of
 from trigflow.runtime.steering import Steering
 

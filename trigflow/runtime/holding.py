@@ -20,8 +20,7 @@ from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, Returned, attempt_async
 from trigflow.runtime.discreet import knowing, problem_of
 from trigflow.runtime.known import MANUAL, Known, Way
-from trigflow.runtime.ports import Clock
-from trigflow.runtime.ports import Connections as Rows
+from trigflow.runtime.ports import Clock, Connections as Rows
 from trigflow.runtime.tokens import Alert, Tokens
 from trigflow.runtime.vault import Vault
 from trigflow.sources.credentials import Credentials, Token

@@ -13,12 +13,13 @@ from typing import Protocol, Self, TypeAlias
 import anyio
 import msgspec
 
-from trigflow.runtime import records as r
-from trigflow.runtime import views as v
-from trigflow.runtime.registry_ports import Connections as Connections
-from trigflow.runtime.registry_ports import Health as Health
-from trigflow.runtime.registry_ports import Registry as Registry
-from trigflow.runtime.registry_ports import Subscribers as Subscribers
+from trigflow.runtime import records as r, views as v
+from trigflow.runtime.registry_ports import (
+    Connections as Connections,
+    Health as Health,
+    Registry as Registry,
+    Subscribers as Subscribers,
+)
 
 
 class Clock(Protocol):

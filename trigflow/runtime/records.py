@@ -14,50 +14,20 @@ import msgspec
 from trigflow.core.runs import Final
 from trigflow.runtime.subscription_records import (
     TAKES_NOTHING as TAKES_NOTHING,
-)
-from trigflow.runtime.subscription_records import (
     Activity as Activity,
-)
-from trigflow.runtime.subscription_records import (
     AlertRow as AlertRow,
-)
-from trigflow.runtime.subscription_records import (
     AuditEntry as AuditEntry,
-)
-from trigflow.runtime.subscription_records import (
     Connection as Connection,
-)
-from trigflow.runtime.subscription_records import (
     ConnectionState as ConnectionState,
-)
-from trigflow.runtime.subscription_records import (
     Coverage as Coverage,
-)
-from trigflow.runtime.subscription_records import (
     Endpoint as Endpoint,
-)
-from trigflow.runtime.subscription_records import (
     Recovery as Recovery,
-)
-from trigflow.runtime.subscription_records import (
     RegistrationAttempt as RegistrationAttempt,
-)
-from trigflow.runtime.subscription_records import (
     StoredKey as StoredKey,
-)
-from trigflow.runtime.subscription_records import (
     Subscriber as Subscriber,
-)
-from trigflow.runtime.subscription_records import (
     SubscriberOf as SubscriberOf,
-)
-from trigflow.runtime.subscription_records import (
     Subscription as Subscription,
-)
-from trigflow.runtime.subscription_records import (
     SubscriptionState as SubscriptionState,
-)
-from trigflow.runtime.subscription_records import (
     Want as Want,
 )
 

@@ -14,8 +14,7 @@ from trigflow.core.errors import TrigflowError
 from trigflow.core.http import Headers, Request
 from trigflow.core.ids import Ids
 from trigflow.core.payloads import decode_json_text
-from trigflow.runtime import records as r
-from trigflow.runtime import views as v
+from trigflow.runtime import records as r, views as v
 from trigflow.runtime.audience import Audience, Found
 from trigflow.runtime.decide import Matching
 from trigflow.runtime.ports import Clock, Engine, Item, Store

@@ -19,8 +19,7 @@ import attrs
 
 from trigflow.core.durations import FOREVER
 from trigflow.core.settings import Settings
-from trigflow.runtime import ports
-from trigflow.runtime import records as r
+from trigflow.runtime import ports, records as r
 from trigflow.runtime.ports import Clock
 
 logger: logging.Logger = logging.getLogger("trigflow")

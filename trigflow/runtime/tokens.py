@@ -27,8 +27,7 @@ from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.discreet import Had, knowing, problem_of
 from trigflow.runtime.known import Known, auth_of
-from trigflow.runtime.ports import Clock
-from trigflow.runtime.ports import Connections as Rows
+from trigflow.runtime.ports import Clock, Connections as Rows
 from trigflow.runtime.vault import Vault
 from trigflow.sources.credentials import Auth, Credentials, Token
 from trigflow.sources.oauth import OAuth2

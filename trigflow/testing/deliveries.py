@@ -23,8 +23,7 @@ from trigflow.core.plan import Identity
 from trigflow.core.runs import FINAL
 from trigflow.core.triggers import Specification, Trigger
 from trigflow.opened import Opened
-from trigflow.runtime import records as r
-from trigflow.runtime import views as v
+from trigflow.runtime import records as r, views as v
 from trigflow.runtime.routes import AnySource
 from trigflow.sources.external import is_webhook
 from trigflow.sources.integration import BoundEvent

@@ -5,8 +5,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow import Choice, Credentials, Unauthorized
 from trigflow_github import GitHub, GitHubClient

@@ -9,8 +9,7 @@ from typing import Any, get_type_hints
 
 import httpx
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow import ApiError, NotFound, RateLimited, Unauthorized, __version__
 from trigflow_github.client import GitHubClient

@@ -8,8 +8,7 @@ from typing import Any, cast
 import httpx
 import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
 from tests.integrations.trigflow_github.keys import app_token, public_pem
 from trigflow_github.testing import FakeGitHub

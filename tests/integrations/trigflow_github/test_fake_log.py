@@ -7,8 +7,7 @@ from typing import Any
 import attrs
 import httpx
 import pytest
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
 from tests.integrations.trigflow_github.receiver import Receiver

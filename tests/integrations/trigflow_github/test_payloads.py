@@ -11,8 +11,7 @@ import attrs
 import cattrs.preconf.msgspec
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow_github import payloads
 from trigflow_github.samples import samples

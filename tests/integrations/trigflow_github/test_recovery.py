@@ -9,8 +9,7 @@ import anyio
 import attrs
 import httpx
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from trigflow import ApiError, Events, Lost, Missed, Registration
 from trigflow_github import GitHubClient

@@ -8,8 +8,7 @@ from urllib.parse import parse_qsl
 
 import httpx
 import pytest
-from hypothesis import example, given
-from hypothesis import strategies as st
+from hypothesis import example, given, strategies as st
 
 from trigflow import ApiError, NotFound, RateLimited, Unauthorized, __version__
 from trigflow_stripe.client import StripeClient

@@ -8,8 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import stripe
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, settings, strategies as st
 from hypothesis.stateful import (
     Bundle,
     RuleBasedStateMachine,

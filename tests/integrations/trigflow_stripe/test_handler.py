@@ -5,8 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow import Delivery, Event, Headers, Ignored, Request, decode_json
 from trigflow_stripe.samples import Captured

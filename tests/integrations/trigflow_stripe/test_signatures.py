@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 import stripe
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from trigflow import Headers, Key, Request, VerificationError
 from trigflow_stripe.source import webhook

@@ -8,8 +8,7 @@ import attrs
 import msgspec
 
 from trigflow.core.asked import also_asked
-from trigflow.runtime import records as r
-from trigflow.runtime import views as v
+from trigflow.runtime import records as r, views as v
 from trigflow.stores.memory.tables import Event, Queued, Run, Tables
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from trigflow.core.runs import Place, State, state_of
-from trigflow.runtime import records as r
-from trigflow.runtime import views as v
+from trigflow.runtime import records as r, views as v
 from trigflow.stores.memory.runs import RunTables
 from trigflow.stores.memory.tables import Run, tasks_of
 

@@ -10,8 +10,7 @@ from typing import Self
 import attrs
 
 from trigflow.core.plan import Identity
-from trigflow.runtime import records as r
-from trigflow.runtime import views as v
+from trigflow.runtime import records as r, views as v
 
 
 @attrs.define

@@ -22,8 +22,7 @@ from trigflow.stores.sqlite.alone import Presence
 from trigflow.stores.sqlite.connection import Connection, connect
 from trigflow.stores.sqlite.database import unpack
 from trigflow.stores.sqlite.rules import RULES, SHAPES, Rule
-from trigflow.stores.sqlite.schema import APPLICATION_ID, MIGRATIONS
-from trigflow.stores.sqlite.schema import check as check_ours
+from trigflow.stores.sqlite.schema import APPLICATION_ID, MIGRATIONS, check as check_ours
 from trigflow.stores.sqlite.writer import translated
 
 MOST_SHOWN = 5  # ids named with a problem

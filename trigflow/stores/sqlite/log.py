@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from trigflow.core.runs import Place, state_of
-from trigflow.runtime import records as r
-from trigflow.runtime import views as v
+from trigflow.runtime import records as r, views as v
 from trigflow.stores.sqlite.connection import Connection, Row
 from trigflow.stores.sqlite.database import Database, unpack
 from trigflow.stores.sqlite.runs import TASKS
