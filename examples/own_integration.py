@@ -83,7 +83,7 @@ def _check(answer: httpx.Response) -> None:
 
 
 @attrs.frozen
-class Account:
+class Everywhere:
     """Params of the webhook: there is one for the whole account."""
 
 
@@ -96,7 +96,7 @@ class WebhookId:
 
 webhook = ExternalSource(
     "parcels.webhook",
-    params=Account,
+    params=Everywhere,
     client=ParcelsClient,
     data=WebhookId,
     verify=hmac_sha256(
@@ -110,7 +110,7 @@ webhook = ExternalSource(
 
 @webhook.register
 async def register(
-    reg: Registration[Account, WebhookId], parcels: ParcelsClient
+    reg: Registration[Everywhere, WebhookId], parcels: ParcelsClient
 ) -> Registered[WebhookId] | None:
     """Parcels can't change a webhook: make another, then take the old one away."""
     made = await parcels.create_webhook(reg.url, reg.secret, reg.events.desired)
@@ -120,13 +120,13 @@ async def register(
 
 
 @webhook.unregister
-async def unregister(reg: Registration[Account, WebhookId], parcels: ParcelsClient) -> None:
+async def unregister(reg: Registration[Everywhere, WebhookId], parcels: ParcelsClient) -> None:
     if reg.data is not None:
         await parcels.delete_webhook(reg.data.id)
 
 
 @webhook.handler
-def handle(delivery: Delivery[Account, WebhookId]) -> Iterable[Event | Ignored]:
+def handle(delivery: Delivery[Everywhere, WebhookId]) -> Iterable[Event | Ignored]:
     """Pure: what a verified delivery says. The id is Parcels' own, the same on a redelivery."""
     match delivery.payload:
         case {"type": str(name), "id": str(id_)}:
@@ -176,9 +176,9 @@ class Parcels(Integration, id="parcels", auth=[ApiKey("PARCELS_TOKEN")]):
 
     # Nobody but the job reads who gets a parcel: not in the store, on no page, in no log.
     @event("parcel.delivered", Delivered, source=webhook, examples=samples, sensitive=["parcel.recipient"])
-    def delivered(self) -> Account:
+    def delivered(self) -> Everywhere:
         """A parcel was handed over."""
-        return Account()
+        return Everywhere()
 
 
 parcels = Parcels()
