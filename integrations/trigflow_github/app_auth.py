@@ -39,7 +39,7 @@ class GitHubApp(Auth):
 
     kind = "github-app"
     mints = True
-    fields = (
+    fields: tuple[Field, ...] = (
         Field(
             "installation_id",
             "GITHUB_APP_INSTALLATION_ID",
@@ -49,7 +49,7 @@ class GitHubApp(Auth):
             required=False,
         ),
     )
-    app_fields = (
+    app_fields: tuple[Field, ...] = (
         Field("app_id", "GITHUB_APP_ID", "App ID", help="or its client ID", secret=False),
         Field("private_key", PRIVATE_KEY, "Private key", help=f"PEM; {PRIVATE_KEY_PATH} may name its file"),
     )

@@ -69,7 +69,7 @@ class Integration:
     def __init_subclass__(cls, *, id: str, auth: Sequence[Auth] = ()) -> None:  # noqa: A002
         cls.id, cls.auth = id, tuple(auth)
         # A field of every integration; one of this class, which is none, would not be collected.
-        cls.__annotations__ = {**inspect.get_annotations(cls), "connection": "str"}
+        setattr(cls, "__annotations__", {**inspect.get_annotations(cls), "connection": "str"})  # noqa: B010 - no type
         cls.connection = ""  # type: ignore[assignment, method-assign]  # the field's default
         attrs.define(cls, frozen=True, kw_only=True, slots=False, auto_attribs=True)
 

@@ -87,7 +87,7 @@ class OAuth2(Auth):
         self.refreshes: bool = refresh
         self.revoke_url: str | None = revoke_url
         self.issuer: str | None = issuer
-        self.app_fields = client_fields(client_id, client_secret, public=public)
+        self.app_fields: tuple[Field, ...] = client_fields(client_id, client_secret, public=public)
         self._extra, self._separator = dict(authorize or {}), separator
         self._endpoint = TokenEndpoint(
             token_url, client_auth, field, token_from, account_from, tuple(keeps), frozenset(later)
@@ -179,7 +179,7 @@ class ClientCredentials(Auth):
     ) -> None:
         """Declare a token endpoint; `parameters` are sent beside the grant. The others: see OAuth2."""
         check_url(token_url)
-        self.fields = client_fields(client_id, client_secret)
+        self.fields: tuple[Field, ...] = client_fields(client_id, client_secret)
         self._scopes, self._parameters = tuple(scopes), dict(parameters or {})
         self._endpoint = TokenEndpoint(
             token_url, client_auth, field, token_from, account_from, tuple(keeps), frozenset(later)
@@ -205,7 +205,7 @@ class Manual(Auth):
 
     def __init__(self, env: str | None = None, *, label: str = "Webhook secret") -> None:
         """Take the environment variable of the secret that the provider signs with, if it has one."""
-        self.fields = () if env is None else (Field("secret", env, label),)
+        self.fields: tuple[Field, ...] = () if env is None else (Field("secret", env, label),)
 
     def __repr__(self) -> str:
         return "Manual()"

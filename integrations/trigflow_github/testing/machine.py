@@ -27,7 +27,7 @@ class Machine:
     """World, front, faults, post office, server and clock; one lock for all."""
 
     def __init__(self, token: str, *, limit: int, clock: Callable[[], datetime], port: int) -> None:
-        self.clock = FakeClock(clock)
+        self.clock: FakeClock = FakeClock(clock)
         self._lock = threading.RLock()
         self._server = Server(self._respond, port=port)
         self._world = World(self._server.url, self.clock)

@@ -62,7 +62,8 @@ class Problem(Exception):
 
     def __init__(self, error: str, description: str) -> None:
         super().__init__(error)
-        self.error, self.description = error, description
+        self.error: str = error
+        self.description: str = description
 
 
 class Login:
@@ -70,7 +71,7 @@ class Login:
 
     def __init__(self, tokens: Tokens) -> None:
         self.clients: dict[str, Client] = {}
-        self.refusing = 0  # how many of the next browsers say no
+        self.refusing: int = 0  # how many of the next browsers say no
         self._tokens = tokens
         self._codes: dict[str, _Code] = {}
         self._refreshes: dict[str, _Refresh] = {}

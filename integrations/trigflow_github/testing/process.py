@@ -23,7 +23,7 @@ class FakeGitHubProcess:
 
     def __init__(self, token: str = TOKEN, *, limit: int = 1_000_000) -> None:
         """Prepare; limit: requests of a caller an hour."""
-        self.url = ""
+        self.url: str = ""
         self._command = [sys.executable, "-m", "trigflow_github.testing", "--with-parent"]
         self._command += ["--token", token, "--limit", str(limit)]
         self._process: subprocess.Popen[str] | None = None

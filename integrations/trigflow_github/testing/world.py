@@ -46,8 +46,8 @@ class World:
         self.now = clock
         self.places: dict[str, Place] = {}  # by name in lower case
         self.attempts: list[Attempt] = []
-        self.tokens = Tokens()
-        self.login = Login(self.tokens)
+        self.tokens: Tokens = Tokens()
+        self.login: Login = Login(self.tokens)
         self.app: FakeApp | None = None
         self.installations: dict[int, Installation] = {}
         self._ids = itertools.count(1_000_001)
