@@ -21,6 +21,7 @@ that are in memory; COMMIT is what waits for a disk.
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -250,6 +251,9 @@ def _tell(group: _Group) -> None:
             ticket.then(ticket.result)
 
 
+_OTHER_TABLES = re.compile(r"no such (table|column|index)|has no column named|malformed")
+
+
 def translated(error: BaseException) -> BaseException:
     """Say in our words what SQLite says about its file."""
     match error:
@@ -267,6 +271,12 @@ def translated(error: BaseException) -> BaseException:
             return StoreUnavailable(f"the store's disk failed: {error}")
         case apsw.CorruptError() | apsw.NotADBError():
             return StoreUnusable("the store is damaged; restore a backup")
+        case apsw.SQLError() if _OTHER_TABLES.search(
+            str(error)
+        ):  # our statements fit the tables that we made
+            return StoreUnusable(
+                "the store's tables are not as they were made: it is damaged; restore a backup"
+            )
         case apsw.ProtocolError() | apsw.NoMemError() | apsw.InterruptError() | apsw.AbortError():
             return StoreUnavailable(f"the store could not be used for a moment: {error}; try again")
         case _:
