@@ -247,7 +247,7 @@ async def test_hundreds_that_fail_together_are_all_told_and_the_writer_goes_on(t
     async with store_at(tmp_path / "s.db") as store:
 
         async def fail(number: int) -> None:
-            with pytest.raises(apsw.SQLError):
+            with pytest.raises(StoreUnusable, match="not as they were made"):
                 await store.write(lambda connection: connection.execute("INSERT INTO nowhere VALUES(1)"))
             refused.append(number)
 
