@@ -468,3 +468,26 @@ async def test_an_answer_that_cannot_be_sent_is_the_handlers_failure(answer: Res
         (row,) = await app.opened.store.deliveries(limit=10)
         assert row.outcome == "failed"
         assert "Respond" in row.cause
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "taken"),
+    [
+        ([Event("thing", "1")], ["recovered", "known"]),
+        ([Ignored("heartbeat")], ["known", "known"]),
+        ([Fetch("new")], ["known", "known"]),
+    ],
+)
+async def test_of_a_providers_log_only_new_events_count_as_recovered(
+    outcomes: list[Outcome], taken: list[str]
+) -> None:
+    setup = Setup(lambda _: outcomes)
+    async with setup.app() as app:
+        endpoint, _ = await key_of(app)
+        logged = Request("POST", "https://h/", Headers(), b"{}")
+        at = app.opened.clock.now() - 60
+        found = [await app.opened.receiver.take_recovered(endpoint.token, logged, at) for _ in taken]
+        assert found == taken
+        unreadable = attrs.evolve(logged, body=b"{")
+        assert await app.opened.receiver.take_recovered("unknown", logged, at) == "failed"
+        assert await app.opened.receiver.take_recovered(endpoint.token, unreadable, at) == "failed"

@@ -127,8 +127,9 @@ class Receiver:
     async def take_recovered(self, token: str, request: Request, at: float) -> Recovered:
         """Take a request that the provider's own log has; its API told it, so it is not verified.
 
-        at: unix seconds; when it was first sent. "known": it came by itself, or was recovered before.
-        "failed": it can't be read, or its handler raises. Raises StoreError where it can't be kept now.
+        at: unix seconds; when it was first sent. "known": it came by itself or was recovered before,
+        or holds no event. "failed": it can't be read, or its handler raises. Raises StoreError
+        where it can't be kept now.
         """
         route = await self._routes.find(token)
         if route is None or route.is_removed:
@@ -142,7 +143,8 @@ class Receiver:
         if understood.new.outcome == "failed":
             return "failed"
         _, _, accepted = await self._keep(understood)
-        return "known" if accepted.outcome == "duplicate" else "recovered"
+        is_new = bool(understood.new.events) and accepted.outcome != "duplicate"
+        return "recovered" if is_new else "known"
 
     async def _receive(self, route: Route, request: Request) -> Response:
         source, now = route.source, self._clock.now()
