@@ -315,6 +315,22 @@ async def test_on_a_shared_endpoint_the_account_says_whose_delivery_it_is() -> N
         ]
 
 
+async def test_what_came_before_its_account_was_known_is_kept_and_can_be_replayed() -> None:
+    setup = Setup(account=json("team"))
+    async with setup.app() as app:
+        endpoint, key = await key_of(app)
+        store = app.opened.store
+        await store.save_subscription(attrs.evolve(endpoint.subscriptions[0], account="T1"))
+        assert (await app.opened.receive(endpoint.token, request(b'{"team": "T2"}', key))).status == 200
+        (row,) = await rows(app)
+        assert (row.outcome, row.cause, setup.handled) == ("ignored", "unknown-account", [])
+        other = attrs.evolve(endpoint.subscriptions[0], id="sub_other", key="other", account="T2")
+        await store.create_subscriptions([(endpoint, other)])
+        app.opened.routes.forget(endpoint.token)
+        await app.replay(row.id)
+        assert [delivery.payload for delivery in setup.handled] == [{"team": "T2"}]
+
+
 async def test_a_batch_for_several_accounts_is_one_delivery_in_one_transaction() -> None:
     setup = Setup(lambda d: [Event("thing", f"{d.params}-1", d.payload)], account=json("teams[*]"))
     async with setup.app() as app:

@@ -195,8 +195,7 @@ class Receiver:
         subscriptions = await self._routes.addressed(route, request)
         if not subscriptions:
             route.source.decode(request).check()
-            self._on_stranger()  # an account that is new at the provider may be unknown here yet
-            return self._ignore(route, request, "unknown-account")
+            return await self._keep_strangers(route, request, now, key)
         behind = await self._audience.of(subscriptions)
         # What was decoded is let go of before the commit is awaited: a body may be hundreds of
         # objects, and with many in flight they would all be cold when they are freed.
@@ -285,6 +284,17 @@ class Receiver:
             for run in event.runs:
                 self._handover.put(loaded(new, event, run, text))
                 self._engine.wake(run.statements)
+
+    async def _keep_strangers(self, route: Route, request: Request, now: float, key: int | None) -> Response:
+        """Keep a verified delivery of an unknown account whole: it may be new, and can be replayed then."""
+        row = self._row(
+            route, request, "ignored", "unknown-account", now=now, body=request.body, key_serial=key
+        )
+        if self._sealer.marks.in_source(route.source.id):
+            row = msgspec.structs.replace(row, sealed=True, body=self._sealer.seal(row.body))
+        await self._store.accept(row)
+        self._on_stranger()
+        return route.source.answer
 
     def _ignore(self, route: Route, request: Request, cause: str) -> Response:
         self._store.note(self._row(route, request, "ignored", cause, now=self._clock.now(), body=b""))
