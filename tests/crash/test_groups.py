@@ -62,7 +62,7 @@ def work_of(kind: Kind, number: int) -> Callable[[Connection], object]:
     def work(connection: Connection) -> object:
         match kind:
             case "wrong sql":
-                connection.execute("INSERT INTO nowhere VALUES(1)")
+                connection.execute("INSRT INTO meta VALUES(1, 2)")
             case "raises":
                 raise Broken
             case "clash":
@@ -83,7 +83,7 @@ def work_of(kind: Kind, number: int) -> Callable[[Connection], object]:
 
 
 EXPECTED: dict[Kind, tuple[type[BaseException], ...]] = {
-    # A statement that names no table, or breaks a rule, is a mistake of ours: it rises as it is.
+    # A statement that is none, or breaks a rule, is a mistake of ours: it rises as it is.
     "wrong sql": (apsw.SQLError,),
     "raises": (Broken,),
     "clash": (apsw.ConstraintError,),

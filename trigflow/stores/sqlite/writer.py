@@ -271,11 +271,10 @@ def translated(error: BaseException) -> BaseException:
             return StoreUnavailable(f"the store's disk failed: {error}")
         case apsw.CorruptError() | apsw.NotADBError():
             return StoreUnusable("the store is damaged; restore a backup")
-        case apsw.SQLError() if _OTHER_TABLES.search(
-            str(error)
-        ):  # our statements fit the tables that we made
+        case apsw.SQLError() if _OTHER_TABLES.search(str(error)):
+            # Our statements fit the tables that we make: these are others.
             return StoreUnusable(
-                "the store's tables are not as they were made: it is damaged; restore a backup"
+                f"the store's tables are not as they were made ({error}): it is damaged; restore a backup"
             )
         case apsw.ProtocolError() | apsw.NoMemError() | apsw.InterruptError() | apsw.AbortError():
             return StoreUnavailable(f"the store could not be used for a moment: {error}; try again")
