@@ -27,7 +27,7 @@ from trigflow import (
     event,
     trigger,
 )
-from trigflow.runtime.collect import wants_of
+from trigflow.runtime.registration.collect import wants_of
 from trigflow_github import GitHub, GitHubClient, github
 from trigflow_github.payloads import Issues
 

@@ -36,7 +36,7 @@ from trigflow.core.retry import Retry
 from trigflow.core.runs import Run
 from trigflow.core.triggers import Example, Specification, Trigger, When
 from trigflow.core.values import Payload, payload
-from trigflow.runtime.io import IO, SyncIO
+from trigflow.runtime.execution.io import IO, SyncIO
 from trigflow.sources.credentials import Account, ApiKey, Auth, Checked, Credentials, Field, Token
 from trigflow.sources.decode import decode_json, json_or_form, no_body
 from trigflow.sources.external import Delivery, ExternalSource

@@ -21,18 +21,18 @@ from trigflow.core.errors import SetupError
 from trigflow.core.jobs import Job, Listens, trigger
 from trigflow.core.plan import GRACE, Step
 from trigflow.core.settings import Keywords, Resolved, resolve
+from trigflow.runtime.connections.known import ref_of
 from trigflow.runtime.gather import Gathered, JobLike, credentials_given
-from trigflow.runtime.known import ref_of
 from trigflow.sources.integration import Integration
 from trigflow.sources.registration import Choices
 from trigflow.web.answers import NOT_OPEN, Message, Receive, Scope, Send, send_answer
 
 if TYPE_CHECKING:
     from trigflow.opened import Opened
-    from trigflow.runtime.holding import Listed
+    from trigflow.runtime.connections.holding import Listed
     from trigflow.runtime.ports import Clock
-    from trigflow.runtime.steps import Applied
-    from trigflow.runtime.subscribing import Subscribed
+    from trigflow.runtime.registration.steps import Applied
+    from trigflow.runtime.registration.subscribing import Subscribed
 
 F = TypeVar("F", bound=Callable[..., Any])
 # A dict of GitHub is no Mapping of Integration: keys are invariant.

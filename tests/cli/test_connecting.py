@@ -20,7 +20,7 @@ import pytest
 
 from tests.cli.commandline import Cli
 from tests.sources.oauth_provider import CLIENT, Provider, provider
-from trigflow.runtime.vault import Vault
+from trigflow.runtime.sealing.vault import Vault
 from trigflow.stores.sqlite import SqliteStore
 
 APP = """

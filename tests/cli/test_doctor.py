@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cli.commandline import APP, Cli, Served
-from trigflow.runtime.vault import Vault
+from trigflow.runtime.sealing.vault import Vault
 from trigflow_github.testing import FakeGitHub
 
 

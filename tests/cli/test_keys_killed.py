@@ -17,8 +17,8 @@ from anyio.from_thread import start_blocking_portal
 from tests.cli.commandline import Cli
 from trigflow.core.settings import Settings
 from trigflow.runtime import records as r
-from trigflow.runtime.keyring import secret_keys
-from trigflow.runtime.vault import Vault
+from trigflow.runtime.sealing.keyring import secret_keys
+from trigflow.runtime.sealing.vault import Vault
 from trigflow.stores.sqlite import SqliteStore
 
 COUNT = 3
@@ -27,7 +27,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from trigflow.cli import keys, main
-from trigflow.runtime import keyring
+from trigflow.runtime.sealing import keyring
 from trigflow.stores.sqlite.resealing import SealedRows
 
 left = [int(sys.argv[1])]

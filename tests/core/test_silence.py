@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from trigflow import SetupError, trigger
 from trigflow.core.jobs import Job, build_job, mark_of
 from trigflow.core.silence import Quiet, silent_since
-from trigflow.runtime.collect import wants_of
+from trigflow.runtime.registration.collect import wants_of
 from trigflow_github import github
 
 MINUTE = 60_000

@@ -17,9 +17,9 @@ from trigflow.core.triggers import Specification, Trigger
 from trigflow.engines.embedded import EmbeddedEngine
 from trigflow.runtime import records as r
 from trigflow.runtime.clock import SystemClock
-from trigflow.runtime.execute import Executor
+from trigflow.runtime.execution.execute import Executor
+from trigflow.runtime.execution.io import IO
 from trigflow.runtime.gather import GIVEN
-from trigflow.runtime.io import IO
 from trigflow.runtime.ports import Item
 from trigflow.stores.sqlite import SqliteStore
 

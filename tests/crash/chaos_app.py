@@ -24,7 +24,7 @@ import uvicorn
 
 from trigflow import App, opened, trigger
 from trigflow.core import settings, waits
-from trigflow.runtime import claims, reconcile, steps as steps_of_plans
+from trigflow.runtime.registration import claims, reconcile, steps as steps_of_plans
 from trigflow.stores.sqlite.database import Database
 from trigflow_github import GitHub
 from trigflow_github.client.connection import Connection

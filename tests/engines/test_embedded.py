@@ -19,7 +19,7 @@ from trigflow.core.retry import Retry
 from trigflow.engines import embedded
 from trigflow.engines.embedded import BEAT, CLAIM_LASTS, POLL, STORE_DOWN, EmbeddedEngine
 from trigflow.runtime import records as r
-from trigflow.runtime.io import IO
+from trigflow.runtime.execution.io import IO
 from trigflow.runtime.ports import Again, Done, Item
 from trigflow.stores.memory import MemoryStore
 from trigflow.testing.clock import VirtualClock

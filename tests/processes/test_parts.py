@@ -12,7 +12,8 @@ import pytest
 
 from tests.web.test_asgi import BODY, call, endpoint
 from trigflow import App, StoreUnavailable, opened as opened_module, trigger
-from trigflow.runtime import records as r, supervise, watch
+from trigflow.runtime import records as r
+from trigflow.runtime.health import supervise, watch
 from trigflow.stores.memory import MemoryStore
 from trigflow_github import github
 

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.redaction.hunt import Found, Hunt, Listener
-from trigflow.runtime.vault import Vault
+from trigflow.runtime.sealing.vault import Vault
 from trigflow.sources.credentials import Credentials
 
 LONG_ENOUGH = 12  # bytes; what is shorter is found by chance

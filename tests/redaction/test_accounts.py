@@ -25,7 +25,7 @@ from tests.sources.oauth_provider import Provider, provider
 from trigflow import App
 from trigflow.cli.targets import load
 from trigflow.runtime.boundary import attempt_async
-from trigflow.runtime.vault import Vault
+from trigflow.runtime.sealing.vault import Vault
 from trigflow_github.testing import FakeGitHub
 from trigflow_stripe.testing import FakeStripe
 

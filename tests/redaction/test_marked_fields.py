@@ -39,8 +39,8 @@ from trigflow import (
     hmac_sha256,
     trigger,
 )
-from trigflow.runtime.shown import Shown
-from trigflow.runtime.vault import Vault
+from trigflow.runtime.sealing.shown import Shown
+from trigflow.runtime.sealing.vault import Vault
 
 pytestmark = pytest.mark.anyio
 KEY, NEW, OTHER = Vault.new_key(), Vault.new_key(), Vault.new_key()

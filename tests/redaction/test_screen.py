@@ -10,7 +10,7 @@ import pytest
 
 from tests.cli.commandline import Cli
 from tests.redaction.shop import EMAIL, PAYLOAD, SHOWN, Shop, payload, post
-from trigflow.runtime.vault import Vault
+from trigflow.runtime.sealing.vault import Vault
 
 APP = """
 from tests.redaction.shop import Shop

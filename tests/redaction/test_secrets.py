@@ -27,7 +27,7 @@ from trigflow import App
 from trigflow.cli.targets import load
 from trigflow.core.runs import FINAL
 from trigflow.runtime import records as r
-from trigflow.runtime.vault import Vault
+from trigflow.runtime.sealing.vault import Vault
 from trigflow_github.testing import FakeGitHub
 
 APP = Path(__file__).with_name("planted_app.py")

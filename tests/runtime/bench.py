@@ -11,7 +11,7 @@ import attrs
 from trigflow.core.jobs import Job, Mark, Options, build_job
 from trigflow.core.triggers import Specification, Trigger
 from trigflow.runtime import records as r, views as v
-from trigflow.runtime.execute import Executor
+from trigflow.runtime.execution.execute import Executor
 from trigflow.runtime.gather import GIVEN
 from trigflow.runtime.ports import Again, Done, Runs
 from trigflow.stores.memory import MemoryStore

@@ -15,10 +15,10 @@ from tests.sources.oauth_provider import CLIENT
 from tests.sources.parcels import Parcels, client_credentials, oauth, parcels
 from trigflow import Credentials
 from trigflow.runtime.clock import SystemClock
-from trigflow.runtime.connections import Connections
-from trigflow.runtime.known import Known
+from trigflow.runtime.connections.known import Known
+from trigflow.runtime.connections.lifecycle import Connections
 from trigflow.runtime.ports import Clock
-from trigflow.runtime.vault import Vault
+from trigflow.runtime.sealing.vault import Vault
 from trigflow.stores.memory import MemoryStore
 from trigflow.stores.sqlite import SqliteStore
 

@@ -8,7 +8,7 @@ from itertools import product
 import pytest
 from hypothesis import given, strategies as st
 
-from trigflow.runtime.supervise import Part, State
+from trigflow.runtime.health.supervise import Part, State
 from trigflow.web.health import health_answer
 
 NAMES = ("app", "store", "engine", "engine beat", "engine poll", "wants", "registration")

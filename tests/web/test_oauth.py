@@ -16,7 +16,7 @@ from tests.runtime.connecting import KEY, described
 from tests.sources.oauth_provider import CLIENT, Provider, provider
 from tests.sources.parcels import Parcels
 from trigflow import App, SetupError
-from trigflow.runtime.consent import oauth_of
+from trigflow.runtime.connections.consent import oauth_of
 from trigflow.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio

@@ -7,7 +7,7 @@ from datetime import timedelta
 import anyio
 import pytest
 
-from tests.runtime.test_reconcile_model import World
+from tests.runtime.registration.test_reconcile_model import World
 from trigflow.testing import VirtualClock
 from trigflow.web.registering import Registering
 

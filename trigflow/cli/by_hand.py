@@ -20,7 +20,7 @@ from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspe
 from trigflow.cli.screen import say, show_fields, show_json, styled, warn
 from trigflow.core.errors import SetupError, TrigflowError
 from trigflow.runtime import records as r
-from trigflow.runtime.routes import AnySource
+from trigflow.runtime.intake.routes import AnySource
 from trigflow.sources.registration import Secret
 
 LOOKS_EVERY = 0.5  # seconds

@@ -18,9 +18,9 @@ from trigflow.app import App
 from trigflow.cli.opening import AsJson, StorePath, TargetName, inspected
 from trigflow.cli.screen import clock_time, moment, say, show_json, show_table, styled, warn
 from trigflow.core.errors import SetupError
-from trigflow.runtime.collect import ENTRY_POINTS
-from trigflow.runtime.holding import Listed
-from trigflow.runtime.known import MANUAL, ref_of
+from trigflow.runtime.connections.holding import Listed
+from trigflow.runtime.connections.known import MANUAL, ref_of
+from trigflow.runtime.registration.collect import ENTRY_POINTS
 from trigflow.sources.credentials import ApiKey, Auth, Field
 from trigflow.sources.integration import Integration
 from trigflow.sources.oauth import OAuth2

@@ -16,8 +16,8 @@ from trigflow.cli.connecting import WHO
 from trigflow.cli.screen import say, styled
 from trigflow.cli.serving import LOOPBACK, bound_at
 from trigflow.core.errors import SetupError, TrigflowError
-from trigflow.runtime.consent import LIFE, ConsentError, Consents, Finished
-from trigflow.runtime.keyring import secret_keys
+from trigflow.runtime.connections.consent import LIFE, ConsentError, Consents, Finished
+from trigflow.runtime.sealing.keyring import secret_keys
 from trigflow.sources.integration import Integration
 from trigflow.web.answers import Receive, Scope, Send, send_answer
 from trigflow.web.oauth import OAuthPages

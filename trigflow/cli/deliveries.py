@@ -24,7 +24,7 @@ from trigflow.cli.screen import (
 from trigflow.core.errors import SetupError, TrigflowError
 from trigflow.runtime import views as v
 from trigflow.runtime.ports import Store
-from trigflow.runtime.shown import Shown
+from trigflow.runtime.sealing.shown import Shown
 
 commands = App(name="deliveries", help="What arrived, and what came of it.")
 Outcome = Literal["accepted", "duplicate", "handshake", "ignored", "rejected", "failed"]

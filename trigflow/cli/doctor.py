@@ -24,7 +24,7 @@ from trigflow.core.findings import Finding
 from trigflow.core.plan import Identity, Step
 from trigflow.opened import MEMORY
 from trigflow.runtime.boundary import Raised, attempt, attempt_async
-from trigflow.runtime.discreet import knowing, problem_of
+from trigflow.runtime.sealing.discreet import knowing, problem_of
 
 if TYPE_CHECKING:
     import ssl

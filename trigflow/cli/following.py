@@ -20,7 +20,7 @@ from trigflow.cli.screen import say, styled, warn
 from trigflow.core.errors import SetupError
 from trigflow.opened import random_name
 from trigflow.runtime.boundary import Raised, attempt_async
-from trigflow.runtime.discreet import problem_of
+from trigflow.runtime.sealing.discreet import problem_of
 
 HOST = "trigflow.invalid"  # RFC 2606: resolves nowhere, ever
 EVERY = timedelta(seconds=5)

@@ -21,9 +21,9 @@ from trigflow.cli.screen import say, styled
 from trigflow.core.errors import RegistrationError
 from trigflow.core.settings import Settings
 from trigflow.runtime import records as r
-from trigflow.runtime.keyring import key_file, replace_ring, secret_keys
 from trigflow.runtime.ports import Store
-from trigflow.runtime.vault import Vault
+from trigflow.runtime.sealing.keyring import key_file, replace_ring, secret_keys
+from trigflow.runtime.sealing.vault import Vault
 
 BATCH = 200  # values sealed anew in one transaction
 AWAKE = 120.0  # seconds since the last beat of a process that may still work

@@ -24,7 +24,7 @@ from trigflow.core.errors import TrigflowError
 from trigflow.core.plan import GRACE
 from trigflow.opened import MEMORY
 from trigflow.runtime import records as r
-from trigflow.runtime.provider import has_expired
+from trigflow.runtime.registration.provider import has_expired
 
 TTL = timedelta(days=3)
 SOON = timedelta(days=1)  # before the time is over; a day's work is not cut short

@@ -18,7 +18,7 @@ from trigflow.cli import subscribed
 from trigflow.cli.opening import AsJson, StorePath, TargetName, inspected
 from trigflow.cli.screen import say, show_json, styled, warn
 from trigflow.runtime import records as r
-from trigflow.runtime.provider import Found
+from trigflow.runtime.registration.provider import Found
 
 
 @attrs.frozen

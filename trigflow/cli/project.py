@@ -96,7 +96,7 @@ def settings(
 ) -> None:
     """Show each setting and where it comes from; secrets are masked."""
     if new_key:
-        from trigflow.runtime.vault import Vault
+        from trigflow.runtime.sealing.vault import Vault
 
         print(Vault.new_key())
         return

@@ -16,7 +16,7 @@ from trigflow.cli.screen import say, show_json, show_table, styled, warn
 from trigflow.core.errors import TrigflowError
 from trigflow.core.plan import GRACE, Action, Identity, Step
 from trigflow.runtime import records as r
-from trigflow.runtime.steps import Applied
+from trigflow.runtime.registration.steps import Applied
 
 WOULD_CHANGE = 2  # exit code of `plan`
 SYMBOLS: dict[Action, tuple[str, str]] = {

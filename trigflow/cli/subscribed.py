@@ -13,8 +13,8 @@ from trigflow.core.advice import next_action
 from trigflow.core.errors import TrigflowError
 from trigflow.core.plan import renewal_at, retirement_at
 from trigflow.runtime import records as r, views as v
-from trigflow.runtime.rows import known_of
-from trigflow.runtime.steering import Steering
+from trigflow.runtime.registration.rows import known_of
+from trigflow.runtime.registration.steering import Steering
 
 PAGE = 500  # subscriptions that are read at a time
 SHOWN_ATTEMPTS = 10

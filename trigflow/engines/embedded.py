@@ -26,9 +26,9 @@ import anyio.abc
 
 from trigflow.core.errors import StoreError, StoreUnavailable
 from trigflow.runtime import records as r
+from trigflow.runtime.health.supervise import Supervision
 from trigflow.runtime.loops import Waiter, waiters_of_this_loop
 from trigflow.runtime.ports import Again, Clock, Handle, Item, Queue
-from trigflow.runtime.supervise import Supervision
 
 CLAIM_LASTS = 60.0  # seconds without a beat until a process counts as dead
 BEAT = 15.0  # seconds

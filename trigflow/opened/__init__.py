@@ -18,9 +18,9 @@ from trigflow.core.http import Headers, Request, Response
 from trigflow.engines.embedded import LEAVE
 from trigflow.opened.parts import MEMORY, Parts, random_name
 from trigflow.runtime.forks import refuse_in_children
-from trigflow.runtime.receive import NOT_FOUND, UNAVAILABLE
+from trigflow.runtime.health.supervise import Part
+from trigflow.runtime.intake.receive import NOT_FOUND, UNAVAILABLE
 from trigflow.runtime.retention import Retention
-from trigflow.runtime.supervise import Part
 from trigflow.web.answers import Receive, Scope, Send
 from trigflow.web.asgi import serve_http
 

@@ -17,12 +17,25 @@ from trigflow.core.jobs import Job
 from trigflow.core.settings import Settings
 from trigflow.engines.embedded import EmbeddedEngine
 from trigflow.runtime import records as r
-from trigflow.runtime.activity import Activities
-from trigflow.runtime.audience import Audience
-from trigflow.runtime.choosing import Choosing
-from trigflow.runtime.clients import Clients
 from trigflow.runtime.clock import SystemClock
-from trigflow.runtime.collect import (
+from trigflow.runtime.connections.choosing import Choosing
+from trigflow.runtime.connections.clients import Clients
+from trigflow.runtime.connections.consent import Consents
+from trigflow.runtime.connections.known import Known
+from trigflow.runtime.connections.lifecycle import Connections
+from trigflow.runtime.execution.execute import Executor, Handover
+from trigflow.runtime.health.activity import Activities
+from trigflow.runtime.health.standing import Standing
+from trigflow.runtime.health.watch import StoreWatch
+from trigflow.runtime.intake.audience import Audience
+from trigflow.runtime.intake.decide import Matching, events_by_topic
+from trigflow.runtime.intake.limits import Rates, Room
+from trigflow.runtime.intake.origins import Origins
+from trigflow.runtime.intake.receive import Receiver
+from trigflow.runtime.intake.replay import Replayer
+from trigflow.runtime.intake.routes import AnySource, Routes
+from trigflow.runtime.ports import Clock, Store
+from trigflow.runtime.registration.collect import (
     client_owners,
     identity_of,
     installed,
@@ -30,29 +43,16 @@ from trigflow.runtime.collect import (
     sources_of,
     wants_of,
 )
-from trigflow.runtime.connections import Connections
-from trigflow.runtime.consent import Consents
-from trigflow.runtime.decide import Matching, events_by_topic
-from trigflow.runtime.discovery import Discovery
-from trigflow.runtime.execute import Executor, Handover
-from trigflow.runtime.keyring import kept_keys, secret_keys
-from trigflow.runtime.known import Known
-from trigflow.runtime.limits import Rates, Room
-from trigflow.runtime.origins import Origins
-from trigflow.runtime.ports import Clock, Store
-from trigflow.runtime.receive import Receiver
-from trigflow.runtime.reconcile import Reconciler
-from trigflow.runtime.removal import remove_through
-from trigflow.runtime.replay import Replayer
-from trigflow.runtime.routes import AnySource, Routes
-from trigflow.runtime.rows import Rows
-from trigflow.runtime.sealed import Marks, Sealer
-from trigflow.runtime.standing import Standing
-from trigflow.runtime.steps import Steps
-from trigflow.runtime.subscribing import Subscribing
-from trigflow.runtime.upkeep import Upkeep
-from trigflow.runtime.vault import Vault
-from trigflow.runtime.watch import StoreWatch
+from trigflow.runtime.registration.discovery import Discovery
+from trigflow.runtime.registration.reconcile import Reconciler
+from trigflow.runtime.registration.removal import remove_through
+from trigflow.runtime.registration.rows import Rows
+from trigflow.runtime.registration.steps import Steps
+from trigflow.runtime.registration.subscribing import Subscribing
+from trigflow.runtime.registration.upkeep import Upkeep
+from trigflow.runtime.sealing.keyring import kept_keys, secret_keys
+from trigflow.runtime.sealing.sealed import Marks, Sealer
+from trigflow.runtime.sealing.vault import Vault
 from trigflow.sources.credentials import Credentials
 from trigflow.sources.integration import Integration
 from trigflow.stores.memory import MemoryStore

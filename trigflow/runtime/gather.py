@@ -12,7 +12,7 @@ from trigflow.core.errors import SetupError
 from trigflow.core.events import Event
 from trigflow.core.jobs import Job, Mark, build_job, mark_of
 from trigflow.core.runs import Run
-from trigflow.runtime.io import IO, SyncIO
+from trigflow.runtime.execution.io import IO, SyncIO
 from trigflow.sources.credentials import Credentials
 from trigflow.sources.external import Delivery, is_webhook
 from trigflow.sources.integration import Integration

@@ -86,7 +86,7 @@ class Registry(Protocol):
     ) -> None:
         """Replace a subscription's row but for metadata and activity; with a key, make it the only one.
 
-        was: as it was read; what others have changed since stays (`trigflow.runtime.merging`).
+        was: as it was read; what others have changed since stays (`trigflow.runtime.registration.merging`).
         What is removed meanwhile stays so, and nothing is written.
         """
         ...

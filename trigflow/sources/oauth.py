@@ -2,7 +2,7 @@
 
     authorize URL --consent--> code --exchange--> token --token()--> token ...
 
-It opens no browser, keeps nothing and checks no `state`: that is trigflow.runtime.consent.
+It opens no browser, keeps nothing and checks no `state`: that is trigflow.runtime.connections.consent.
 What goes into requests and what answers mean is oauthlib's to know: it is imported when it is
 first used, and is the extra `trigflow[oauth]`.
 """

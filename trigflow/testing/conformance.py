@@ -27,8 +27,8 @@ from trigflow.core.http import Headers
 from trigflow.core.jobs import trigger
 from trigflow.core.payloads import structure_into
 from trigflow.core.triggers import Trigger
-from trigflow.runtime.provider import rotation_of
-from trigflow.runtime.steps import Applied
+from trigflow.runtime.registration.provider import rotation_of
+from trigflow.runtime.registration.steps import Applied
 from trigflow.sources.external import is_webhook
 from trigflow.sources.integration import Integration
 from trigflow.sources.registration import Events, Registration, Webhook, WebhookApi

@@ -24,7 +24,7 @@ from trigflow.core.runs import FINAL
 from trigflow.core.triggers import Specification, Trigger
 from trigflow.opened import Opened
 from trigflow.runtime import records as r, views as v
-from trigflow.runtime.routes import AnySource
+from trigflow.runtime.intake.routes import AnySource
 from trigflow.sources.external import is_webhook
 from trigflow.sources.integration import BoundEvent
 from trigflow.testing.jobs import Ran, ran_of

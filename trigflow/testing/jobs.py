@@ -17,7 +17,7 @@ from trigflow.core.jobs import Job, build_job, mark_of
 from trigflow.core.payloads import decode_json_text, encode_json
 from trigflow.core.runs import Final
 from trigflow.runtime import records as r, views as v
-from trigflow.runtime.execute import Executor
+from trigflow.runtime.execution.execute import Executor
 from trigflow.runtime.gather import GIVEN
 from trigflow.runtime.ports import Again
 from trigflow.stores.memory import MemoryStore

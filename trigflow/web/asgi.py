@@ -18,9 +18,9 @@ import msgspec
 
 from trigflow.core.errors import StoreError
 from trigflow.core.http import Headers, Request, Response
-from trigflow.runtime.limits import STRANGERS, Rates, Room
-from trigflow.runtime.receive import NOT_FOUND, UNAVAILABLE
-from trigflow.runtime.supervise import Part
+from trigflow.runtime.health.supervise import Part
+from trigflow.runtime.intake.limits import STRANGERS, Rates, Room
+from trigflow.runtime.intake.receive import NOT_FOUND, UNAVAILABLE
 from trigflow.web.answers import PLAIN, Receive, Scope, Send, send_answer
 from trigflow.web.health import LIVENESS, READINESS, health_answer
 from trigflow.web.patience import BodyTooSlow, Patience

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 import msgspec
 
 from trigflow.core.http import Response
-from trigflow.runtime.supervise import Part
+from trigflow.runtime.health.supervise import Part
 
 LIVENESS, READINESS = "/healthz", "/readyz"
 # Without one of these, runs are not executed or nothing is kept, and only a new process may mend it.

@@ -18,10 +18,18 @@ from urllib.parse import parse_qsl, urlsplit
 from trigflow.core.errors import Unauthorized
 from trigflow.core.http import Headers, Response
 from trigflow.runtime.boundary import Raised, attempt_async
-from trigflow.runtime.connections import Connections
-from trigflow.runtime.consent import CALLBACK, LIFE, START, Begun, ConsentError, Consents, Finished
-from trigflow.runtime.discreet import knowing, problem_of
-from trigflow.runtime.receive import NOT_FOUND
+from trigflow.runtime.connections.consent import (
+    CALLBACK,
+    LIFE,
+    START,
+    Begun,
+    ConsentError,
+    Consents,
+    Finished,
+)
+from trigflow.runtime.connections.lifecycle import Connections
+from trigflow.runtime.intake.receive import NOT_FOUND
+from trigflow.runtime.sealing.discreet import knowing, problem_of
 from trigflow.web.answers import Scope
 
 logger: logging.Logger = logging.getLogger("trigflow")

@@ -17,7 +17,7 @@ from trigflow.core.http import Headers
 from trigflow.core.plan import Identity, Step
 from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.ports import Clock, Store
-from trigflow.runtime.reconcile import Reconciler
+from trigflow.runtime.registration.reconcile import Reconciler
 
 if TYPE_CHECKING:
     from trigflow.web.probe import Prober

@@ -11,7 +11,7 @@ import attrs
 from trigflow.core.asked import also_asked
 from trigflow.core.plan import Identity
 from trigflow.runtime import records as r
-from trigflow.runtime.merging import merged
+from trigflow.runtime.registration.merging import merged
 from trigflow.stores.memory.subscriptions import SubscriptionTables, next_serial
 
 

@@ -8,7 +8,7 @@ from functools import partial
 
 from trigflow.core.plan import Identity
 from trigflow.runtime import records as r
-from trigflow.runtime.merging import merged
+from trigflow.runtime.registration.merging import merged
 from trigflow.stores.sqlite.connection import Connection, Row, overwriting
 from trigflow.stores.sqlite.database import Database
 from trigflow.stores.sqlite.keys import add_key, replace_keys

@@ -1,0 +1,1 @@
+"""Connections: how they come and go, their credentials in hand, their clients."""

@@ -1,0 +1,1 @@
+"""How the app, its parts and its subscriptions do, and who is told."""

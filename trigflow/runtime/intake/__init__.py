@@ -1,0 +1,1 @@
+"""The path of a delivery, and the other ways in: a replay, a provider's own log."""

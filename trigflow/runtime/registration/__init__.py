@@ -1,0 +1,1 @@
+"""The path of a registration, and everything that changes a subscription."""
