@@ -24,6 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PACKAGES = [Path(path) for path in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]]
 FAST = PROJECT["project"]["optional-dependencies"]["fast"]
 NEEDED_COVERAGE = 95  # per cent of lines and branches
+ON_ALL_CORES = ["--numprocesses=logical", "--dist=worksteal"]
 HELD_TO_IT = ["core", "sources"]  # below trigflow/; the rest is only reported
 
 
@@ -114,10 +115,10 @@ def tests(session: nox.Session) -> None:
     """Run the tests on the installed wheel, with coverage; arguments go to pytest."""
     install_wheel(session, *group("test"), *FAST)
     run_pytest(
-        session, "coverage", "run", "-m", "pytest", "--ignore=tests/examples", "--ignore=tests/packaging"
-    )
+        session, "python", "-m", "pytest", *ON_ALL_CORES, "--cov", "--cov-report=",
+        "--ignore=tests/examples", "--ignore=tests/packaging",
+    )  # fmt: skip
     with session.chdir(Path(session.create_tmp()) / "away"):
-        session.run("coverage", "combine", "--quiet")
         session.run("coverage", "report", "--skip-covered", "--skip-empty", silent=False)
         if session.posargs:
             return  # a part of the tests covers a part of the code

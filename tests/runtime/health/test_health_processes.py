@@ -13,7 +13,7 @@ import anyio
 from tests.runtime.logged import Logged, Sent, app_of
 from trigflow.testing import VirtualClock
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 START = datetime(2026, 1, 1, 12, tzinfo=UTC)
 DEADLINE = 60.0  # seconds
 KILLED = """

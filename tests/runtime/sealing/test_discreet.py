@@ -30,7 +30,7 @@ from trigflow.runtime.sealing.discreet import (
 )
 
 EMAIL = "ada@example.com"
-TEXT = msgspec.json.encode({"customer": {"email": EMAIL, "tags": {EMAIL: "x"}}, "amount": 5})
+TEXT = msgspec.json.encode({"customer": {"email": EMAIL, "tags": {EMAIL: "a tag of hers"}}, "amount": 5})
 SCRUB = read_marks(["customer"], where="event").scrub(msgspec.json.decode(TEXT)).text
 
 
