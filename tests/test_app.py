@@ -13,10 +13,12 @@ import pytest
 
 from trigflow import (
     IO,
+    ApiKey,
     App,
     Delivery,
     Event,
     ExternalSource,
+    Field,
     Integration,
     Run,
     SettingsError,
@@ -248,6 +250,25 @@ def test_a_wrong_setting_is_found_when_the_app_is_built(setting: str, value: obj
     assert raised.value.name == setting
 
 
+def test_credentials_in_fields_that_there_are_not_are_refused_by_name_alone() -> None:
+    class Shop(Integration, id="shop", auth=[ApiKey("SHOP_USER", Field("password", "SHOP_PASSWORD", "P"))]):
+        pass
+
+    assert App(connections={Shop(): {"token": "ann", "password": "hunter2"}})
+    with pytest.raises(
+        SetupError, match="connections: shop has no field pasword; it has: token, password"
+    ) as e:
+        App(connections={Shop(): {"token": "ann", "pasword": "hunter2"}})
+    assert "hunter2" not in str(e.value)
+    with pytest.raises(
+        SetupError, match=r"app_credentials: github has no field client; it has: .*client_id"
+    ) as e:
+        App(app_credentials={github: {"client": "hunter2"}})
+    assert "hunter2" not in str(e.value)
+    with pytest.raises(SetupError, match="it has: none"):
+        App(app_credentials={Shop(): {"client_id": "x"}})
+
+
 def test_settings_come_from_keywords_then_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TRIGFLOW_URL", "https://from.environment")
     monkeypatch.setenv("TRIGFLOW_CONCURRENCY", "7")
@@ -317,6 +338,10 @@ async def test_an_app_is_opened_once_and_says_so_while_it_is_closed() -> None:
     async with app:
         with pytest.raises(SetupError, match="open already"):
             await app.__aenter__()
+        with pytest.raises(SetupError, match="open already"):
+            async with app.inspect():
+                pass
+        assert app.opened.engine.alive
         with pytest.raises(SetupError, match="when it opens"):
             app.override(url="https://x.example")
     async with app:

@@ -20,12 +20,13 @@ from trigflow.core.dynamic import Dynamic, Wish
 from trigflow.core.errors import SetupError
 from trigflow.core.jobs import Job, Listens, trigger
 from trigflow.core.plan import GRACE, Step
+from trigflow.core.runs import Failure
 from trigflow.core.settings import Keywords, Resolved, resolve
 from trigflow.runtime.connections.known import ref_of
-from trigflow.runtime.gather import Gathered, JobLike, credentials_given
+from trigflow.runtime.gather import Gathered, JobLike, app_credentials_given, credentials_given
 from trigflow.sources.integration import Integration
 from trigflow.sources.registration import Choices
-from trigflow.web.answers import NOT_OPEN, Message, Receive, Scope, Send, send_answer
+from trigflow.web.answers import NOT_OPEN, Receive, Scope, Send, send_answer
 
 if TYPE_CHECKING:
     from trigflow.opened import Opened
@@ -64,7 +65,7 @@ class App:
         """
         self._keywords: dict[str, Any] = dict(settings)
         self._given = credentials_given((connections or {}).items())
-        self._app_given = credentials_given((app_credentials or {}).items())
+        self._app_given = app_credentials_given((app_credentials or {}).items())
         self._clock, self._chance = clock, chance
         self._gathered = Gathered()
         self._alert_sinks: list[AlertSink] = []
@@ -116,8 +117,7 @@ class App:
     # --- opened
 
     async def __aenter__(self) -> Self:
-        if self._opened is not None:
-            raise SetupError("the app is open already")
+        self._refuse_if_open()
         self._stack = AsyncExitStack()
         self._opened = await self._stack.enter_async_context(self._parts())
         return self
@@ -136,12 +136,17 @@ class App:
 
         For the command line and for tests, beside a process that works.
         """
+        self._refuse_if_open()
         async with self._parts(works=False) as opened:
             self._opened = opened
             try:
                 yield self
             finally:
                 self._opened = None
+
+    def _refuse_if_open(self) -> None:
+        if self._opened is not None:
+            raise SetupError("the app is open already")
 
     def _parts(self, *, works: bool = True) -> Opened:
         # Stores, engine, intake and asyncio: half of all that there is to import, and nothing that
@@ -193,18 +198,20 @@ class App:
         key: str,
         connection: str | None = None,
         metadata: object = None,
+        expect_every: timedelta | None = None,
         wait: bool = False,
     ) -> None:
         """Subscribe somebody to a dynamic trigger: `repos(repo="u/r")`; the same key again replaces it.
 
         key: whose it is, such as your user's id. metadata: JSON-able, up to 16 kB; events carry it.
         connection: a ref such as "github/user-42"; left out, the default one of the integration.
+        expect_every: the time in which something must come; the shortest of all who share a webhook counts.
         Returns once that is committed, with `wait` once the provider has it, too.
         Raises LimitReached, SetupError for what can't be subscribed to, and with `wait`
         RegistrationError where the provider refuses: it is kept, and tried again, all the same.
         """
         await self.opened.subscribing.subscribe(
-            wish, key=key, connection=connection, metadata=metadata, wait=wait
+            wish, key=key, connection=connection, metadata=metadata, expect_every=expect_every, wait=wait
         )
 
     async def unsubscribe(self, dynamic: Dynamic[..., object] | str, *, key: str) -> bool:
@@ -260,7 +267,8 @@ class App:
 
         connection: a name, or a ref. page: `next` of the page before.
         """
-        ref = connection if "/" in connection else ref_of(integration, connection or integration.connection)
+        is_ref = "/" in connection or connection == integration.id
+        ref = connection if is_ref else ref_of(integration, connection or integration.connection)
         return await self.opened.choosing.page(integration, param, ref, page)
 
     # --- ASGI
@@ -279,14 +287,11 @@ class App:
         await receive()
         try:
             await self.__aenter__()
+            self.opened.upkeep.outages.serve()
         except Exception as error:  # the protocol's boundary: the server shows the text
-            await send(_failed("startup", error))
+            await send({"type": "lifespan.startup.failed", "message": str(Failure.of(error))})
             raise
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await self.__aexit__(None, None, None)
         await send({"type": "lifespan.shutdown.complete"})
-
-
-def _failed(phase: str, error: Exception) -> Message:
-    return {"type": f"lifespan.{phase}.failed", "message": f"{type(error).__name__}: {error}"}

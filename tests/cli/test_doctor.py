@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.cli.commandline import APP, Cli, Served
 from trigflow.runtime.sealing.vault import Vault
@@ -79,6 +81,41 @@ def test_each_problem_comes_with_what_to_do(
     assert "--tunnel" in wrong["public URL", "reachable"]["action"]
     assert "expired-and-secret" not in told.out
     assert told.code == 1
+
+
+OF_AN_APP = """
+from trigflow import App, trigger
+from trigflow_github import GitHub
+
+
+@trigger(GitHub(app=True).push(), GitHub(app=True).discussion(), GitHub(app=True).security_advisory())
+async def job(payload: dict) -> None: ...
+
+
+app = App(jobs=[job])
+"""
+
+
+def test_an_event_that_the_apps_permissions_do_not_cover_is_named_before_anything_is_registered(
+    cli: Cli, folder: Path, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    public = key.public_key().public_bytes(
+        serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
+    )
+    github.add_app(public.decode(), app_id=7, permissions={"contents": "read", "metadata": "read"})
+    monkeypatch.setenv("GITHUB_APP_ID", "7")
+    monkeypatch.setenv("GITHUB_APP_PRIVATE_KEY", pem.decode())
+    monkeypatch.delenv("GITHUB_TOKEN")
+    (folder / "app.py").write_text(OF_AN_APP)
+    found = parts(cli("doctor", "--json").json)["credentials", "github"]
+    assert not found["fine"]
+    assert "discussion (needs at least read access to Discussions (repository))" in found["detail"]
+    assert "push" not in found["detail"]
+    assert "security_advisory" not in found["detail"]  # GitHub names no permission for it
 
 
 def test_a_webhook_that_is_gone_or_was_never_made_is_told(

@@ -97,4 +97,9 @@ def test_who_does_not_answer_is_told(cli: Cli, crowd: dict[str, str], github: Fa
     github.fail("GET", "/hooks", 500, times=None)
     told = cli("orphans", "--json").json
     assert [one["key"] for one in told["not_asked"]] == ["repo:acme/web"]
-    assert "could not be asked" in cli("orphans").err
+    assert "500" in told["not_asked"][0]["error"]
+    asked = cli("orphans")
+    assert asked.code == 1
+    assert asked.out == "no orphans where providers answered\n"
+    assert "repo:acme/web" in asked.err
+    assert "500" in asked.err

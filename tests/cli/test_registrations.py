@@ -218,3 +218,20 @@ def test_a_secret_is_shown_only_to_who_asks_for_it(cli: Cli, app_file: Path, git
     assert cli("endpoints", "--json").json[0]["secret"] is None
     assert cli("endpoints", "--json", "--show-secrets").json[0]["secret"] == hook.secret
     assert hook.secret in cli("endpoints", "--show-secrets").out
+
+
+def test_a_provider_that_does_not_say_what_it_has_is_no_provider_in_line(
+    cli: Cli, app_file: Path, github: FakeGitHub
+) -> None:
+    cli("apply", *URL)
+    github.fail("GET", "/hooks", 401, times=None)
+    planned = cli("plan", *URL)
+    assert planned.code == 1
+    assert "as far as the store knows" in planned.out
+    assert planned.err.count("401") == 1
+    assert "401" in cli("plan", *URL, "--json").json[0]["unanswered"]
+    assert cli("plan", *URL, "--offline").code == 0
+    applied = cli("apply", *URL)
+    assert applied.code == 1
+    assert "401" in applied.out
+    assert "Traceback" not in planned.err + applied.err

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from io import StringIO
 
 import pytest
 from hypothesis import given, strategies as st
@@ -63,3 +65,59 @@ def test_a_pipe_reads_the_same_words_as_a_terminal_without_the_styles(
 )
 def test_times_are_told_in_utc(milliseconds: int | None, told: str | None) -> None:
     assert moment(milliseconds) == told
+
+
+# --- tables on a screen
+
+
+class Screen(StringIO):
+    """A terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(rows: list[tuple[str, ...]], *, columns: int, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What a terminal of so many columns shows of a table."""
+    screen = Screen()
+    with monkeypatch.context() as here:
+        here.setattr("sys.stdout", screen)
+        here.setenv("COLUMNS", str(columns))
+        here.setenv("NO_COLOR", "1")
+        here.setenv("TERM", "xterm")
+        show_table(("id", "state", "why"), rows, empty="nothing")
+    return re.sub(r"\x1b\[[0-9;]*m", "", screen.getvalue()).splitlines()
+
+
+ids = st.text("abcdef0123456789_", min_size=20, max_size=40)
+
+
+@given(
+    st.lists(st.tuples(ids, st.sampled_from(["active", "failing"]), st.text("ab ", max_size=60))),
+    st.integers(45, 200),
+)
+def test_an_id_is_never_cut_and_no_line_is_wider_than_the_terminal(
+    rows: list[tuple[str, str, str]], columns: int
+) -> None:
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        lines = shown([tuple(row) for row in rows], columns=columns, monkeypatch=monkeypatch)
+    for name, _, why in rows:
+        assert any(name in line for line in lines)
+        assert all(any(word in line for line in lines) for word in why.split())
+    if max((len(word) for row in rows for word in (row[0], *row[2].split())), default=0) + 20 <= columns:
+        assert all(len(line) <= columns for line in lines if not line.startswith("why"))
+
+
+def test_what_is_too_wide_for_the_terminal_is_shown_a_value_a_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [("sub_" + "1" * 26, "active", ""), ("sub_" + "2" * 26, "failing", "refused")]
+    assert shown(rows, columns=40, monkeypatch=monkeypatch) == [
+        "", f"id     sub_{'1' * 26}", "state  active",
+        "", f"id     sub_{'2' * 26}", "state  failing", "why    refused",
+    ]  # fmt: skip
+
+
+def test_into_a_pipe_goes_every_word_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    show_table(("id", "url"), [("x" * 150, "y" * 150)], empty="nothing")
+    out = capsys.readouterr().out
+    assert "x" * 150 in out
+    assert "y" * 150 in out

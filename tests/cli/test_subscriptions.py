@@ -16,11 +16,23 @@ import httpx
 import pytest
 
 from tests.cli.commandline import APP, DEADLINE, Cli, Served, until
+from trigflow.cli import named
 from trigflow.runtime import records as r
 from trigflow.stores.sqlite import SqliteStore
 from trigflow_github import GitHub
 from trigflow_github.testing import FakeGitHub
 
+DYNAMIC = """
+from trigflow import App, dynamic, trigger
+from trigflow_github import github
+
+repos = dynamic("user-repos", github.issues)
+
+@trigger(repos)
+async def notify(payload: dict[str, object]) -> None: ...
+
+app = App(jobs=[notify], store="trigflow.db", register="off", connections={github: "not-a-token"})
+"""
 URL = ("--url", "https://hooks.example/in")
 KEY = "repo:acme/web"
 ROW = {
@@ -28,7 +40,7 @@ ROW = {
     "lease_until", "last_delivery_at", "deliveries",
 }  # fmt: skip
 ALL = ROW | {
-    "url", "created_at", "asked", "failures", "next_look_at", "lease", "keys", "attempts",
+    "url", "created_at", "asked", "failures", "next_look_at", "quiet", "lease", "keys", "attempts",
     "coverage_timeline", "log",
 }  # fmt: skip
 RETURNED = """
@@ -70,6 +82,19 @@ def audit(folder: Path) -> list[tuple[str, str, str]]:
             return list(await store.audit(limit=100))
 
     return [(entry.what, entry.subject, entry.detail) for entry in reversed(anyio.run(read))]
+
+
+def subscribe(folder: Path, **repos: str) -> None:
+    """Have people subscribe to repositories in the app of a folder, by their keys."""
+    module: dict[str, Any] = {}
+    exec(compile(DYNAMIC, "app.py", "exec"), module)
+
+    async def work() -> None:
+        async with module["app"].inspect():
+            for key, repo in repos.items():
+                await module["app"].subscribe(module["repos"](repo=repo), key=key)
+
+    anyio.run(work)
 
 
 def test_one_is_listed_and_shown_whole_and_never_with_its_secret(
@@ -125,6 +150,60 @@ def test_lists_have_pages_and_can_be_narrowed(cli: Cli, folder: Path) -> None:
     assert len(cli("subscriptions", "list", "--limit", 0, "--json").json) == 8
     assert cli("subscriptions", "list", "--state", "active", "--json").json == []
     assert cli("subscriptions", "list", "--source", "nope", "--json").json == []
+    assert cli("subscriptions", "list", "--connection", "github/nobody", "--json").json == []
+    assert "no such subscriptions" in cli("subscriptions", "list", "--state", "active").out
+    of_default = cli("subscriptions", "list", "--connection", "github", "--limit", 0, "--json").json
+    assert [row["id"] for row in of_default] == every
+    assert cli("subscriptions", "list", "--limit", -1).code == 2
+
+
+def test_a_list_longer_than_a_page_of_the_store_is_shown_whole(
+    cli: Cli, app_file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repos = ", ".join(f'github.issues(repo="acme/r{number}")' for number in range(7))
+    app_file.write_text(APP.replace("@trigger(", f"@trigger({repos}, "))
+    cli("endpoints", *URL)
+    monkeypatch.setattr(named, "PAGE", 4)
+    ids = [row["id"] for row in cli("subscriptions", "list", "--json").json]
+    assert len(ids) == 8
+    for limit in (0, 8, 9):
+        shown = cli("subscriptions", "list", "--limit", limit).out
+        assert [shown.count(id_) for id_ in ids] == [1] * 8
+        assert "there are more" not in shown
+
+
+def test_the_start_of_a_key_is_enough_where_only_one_has_it(cli: Cli, folder: Path) -> None:
+    repos = ", ".join(f'github.issues(repo="{name}")' for name in ("acme/a", "acme/ab", "other/c"))
+    (folder / "app.py").write_text(APP.replace("@trigger(", f"@trigger({repos}, "))
+    cli("endpoints", *URL)
+    shown = {
+        name: cli("subscriptions", "show", name, "--json").json["key"]
+        for name in ("repo:other", "repo:acme/ab", "repo:acme/a", "repo:acme/w")
+    }
+    assert shown == {
+        "repo:other": "repo:other/c",
+        "repo:acme/ab": "repo:acme/ab",
+        "repo:acme/a": "repo:acme/a",  # a whole key comes before the start of another
+        "repo:acme/w": KEY,
+    }
+    several = cli("subscriptions", "show", "repo:acme")
+    assert several.code == 1
+    assert "3 subscriptions have a key that starts with 'repo:acme'" in several.err
+    for row in cli("subscriptions", "list", "--json").json:
+        assert (row["id"] in several.err) is row["key"].startswith("repo:acme")
+    for command in (["plan", "--offline"], ["subscriptions", "pause"]):
+        assert (
+            "3 subscriptions" in cli(*command, *(["--only"] if command[0] == "plan" else []), "repo:acme").err
+        )
+    assert cli("subscriptions", "show", "").code == 1
+
+
+def test_a_subscription_is_found_by_the_key_of_who_subscribed(cli: Cli, folder: Path) -> None:
+    (folder / "app.py").write_text(DYNAMIC)
+    subscribe(folder, ada="acme/web", bea="acme/web", cia="acme/docs")
+    keys = {name: cli("subscriptions", "show", name, "--json").json["key"] for name in ("ada", "bea", "cia")}
+    assert keys == {"ada": KEY, "bea": KEY, "cia": "repo:acme/docs"}
+    assert cli("subscriptions", "show", "ad").code == 1  # of a subscriber the whole key
 
 
 def test_one_that_is_not_there_is_told(cli: Cli, app_file: Path) -> None:

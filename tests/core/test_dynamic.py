@@ -77,6 +77,10 @@ def test_an_event_that_was_called_already_is_refused_with_the_remedy() -> None:
         dynamic("x", github.issues(repo="u/r"))  # type: ignore[arg-type]
     with pytest.raises(SetupError, match="not an event"):
         dynamic("x", "github.issues")  # type: ignore[arg-type]
+    with pytest.raises(SetupError, match="not an event"):
+        dynamic("x", GitHub.issues)  # type: ignore[arg-type]
+    with pytest.raises(SetupError, match="not an event"):
+        dynamic("x", repos)  # type: ignore[arg-type]
 
 
 def test_two_dynamic_triggers_of_one_id_are_refused_unless_they_mean_the_same() -> None:

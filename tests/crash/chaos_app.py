@@ -24,7 +24,7 @@ import uvicorn
 
 from trigflow import App, opened, trigger
 from trigflow.core import settings, waits
-from trigflow.runtime.registration import claims, reconcile, steps as steps_of_plans
+from trigflow.runtime.registration import claims, reconcile, timely
 from trigflow.stores.sqlite.database import Database
 from trigflow_github import GitHub
 from trigflow_github.client.connection import Connection
@@ -56,10 +56,10 @@ def dying(work: Callable[..., Any]) -> Callable[..., Any]:
 
 def hasten() -> None:
     """Make short what would take minutes."""
-    for place, name in ((claims, "CLAIM"), (steps_of_plans, "SLOWEST"), (waits, "FIRST_WAIT")):
+    for place, name in ((claims, "CLAIM"), (timely, "SLOWEST"), (waits, "FIRST_WAIT")):
         assert hasattr(place, name)
     assert hasattr(opened, "REMEMBER")
-    claims.CLAIM, steps_of_plans.SLOWEST = timedelta(seconds=3), 2.0
+    claims.CLAIM, timely.SLOWEST = timedelta(seconds=3), 2.0
     waits.FIRST_WAIT, waits.LONGEST_WAIT = timedelta(seconds=0.3), timedelta(seconds=2)
     opened.REMEMBER = 0.5
     look = reconcile.Reconciler.look

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -34,17 +35,24 @@ class Faulty(MemoryStore):
         if name in self.faults:
             raise self.faults[name]
 
-    async def beat(self, owner: str, *, now: int) -> None:
+    async def beat(self, owner: str, *, now: int, listens: bool = False) -> None:
         self.check("engine's beat" if "." in owner else "process's beat")
-        await super().beat(owner, now=now)
+        await super().beat(owner, now=now, listens=listens)
 
     async def next_due(self) -> int | None:
         self.check("next_due")
         return await super().next_due()
 
-    async def put_wants(self, owner: str, wants: Sequence[r.Want], *, at: int) -> None:
+    async def put_wants(
+        self,
+        owner: str,
+        wants: Sequence[r.Want],
+        *,
+        at: int,
+        expects: Mapping[str, int] = MappingProxyType({}),
+    ) -> None:
         self.check("put_wants")
-        await super().put_wants(owner, wants, at=at)
+        await super().put_wants(owner, wants, at=at, expects=expects)
 
     async def finish(self, claim: r.Claim, finish: r.Finish, logs: Sequence[r.LogLine]) -> bool:
         self.check("finish")
@@ -60,7 +68,7 @@ class Faulty(MemoryStore):
 FROM_THE_START: dict[str, Exception] = {}
 PARTS = (
     "app", "store", "engine", "engine beat", "engine poll", "wants", "connections", "activity", "alerts",
-    "recovery", "retention",
+    "recovery", "strangers", "retention",
 )  # fmt: skip
 
 

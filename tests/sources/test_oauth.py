@@ -131,6 +131,17 @@ async def test_what_is_refused_for_good_is_told_from_what_may_pass(
 
 
 @pytest.mark.anyio
+async def test_a_refresh_token_that_is_never_used_is_not_kept() -> None:
+    body = b'{"access_token": "new", "refresh_token": "never-used", "expires_in": 60}'
+    transport = httpx.MockTransport(lambda _: httpx.Response(200, content=body))
+    async with httpx.AsyncClient(transport=transport) as http:
+        token = await oauth("https://a.example", refresh=False).exchange(
+            APP, "code", redirect_url="https://b.example", verifier=new_verifier(), http=http, now=NOW
+        )
+    assert (token.values, token.expires_at) == ({"token": "new"}, NOW + timedelta(minutes=1))
+
+
+@pytest.mark.anyio
 async def test_a_provider_that_limits_says_until_when() -> None:
     with pytest.raises(RateLimited) as raised:
         await answered(429, b"", {"retry-after": "90"})
@@ -204,7 +215,23 @@ async def test_client_credentials_need_nobody(served: Provider) -> None:
     assert served.forms[-1] == {"grant_type": "client_credentials", "scope": "read"}
 
 
-@pytest.mark.parametrize("url", ["http://a.example/x", "ftp://a.example", "a.example", "https://"])
+@pytest.mark.anyio
+@pytest.mark.parametrize("told", [3600, 3600.0, "3600", "3600.0"])
+async def test_the_life_of_a_token_is_read_however_it_is_written(told: object) -> None:
+    token = await answered(200, json.dumps({"access_token": "new", "expires_in": told}).encode())
+    assert token.expires_at == NOW + timedelta(hours=1)
+
+
+@pytest.mark.anyio
+async def test_an_account_that_is_a_number_is_text_from_then_on() -> None:
+    told = json.dumps({"access_token": "new", "user": {"id": 7}}).encode()
+    token = await answered(200, told, account_from=lambda answer: answer["user"]["id"])
+    assert token.account == "7"
+
+
+@pytest.mark.parametrize(
+    "url", ["http://a.example/x", "ftp://a.example", "a.example", "https://", "https://[::1", "http://[::1"]
+)
 def test_tokens_are_sent_nowhere_that_can_be_overheard(url: str) -> None:
     with pytest.raises(SetupError, match="https"):
         OAuth2(url, "https://a.example", client_id="A", client_secret="B")

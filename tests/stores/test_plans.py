@@ -24,7 +24,7 @@ from trigflow.stores.sqlite.schema import prepare
 
 GROWING = {
     "deliveries", "d", "events", "dedupe", "runs", "finishes", "attempts", "tasks", "logs", "queue",
-    "registrations", "recoveries", "audit", "endpoints", "keys", "subscriptions", "subscribers",
+    "strangers", "registrations", "recoveries", "audit", "endpoints", "keys", "subscriptions", "subscribers",
 }  # fmt: skip
 # The first page of a list: an index in its own order, up to LIMIT.
 FIRST_PAGE = (
@@ -32,14 +32,22 @@ FIRST_PAGE = (
     "ON queue.run_id = runs.id   ORDER BY runs.id DESC LIMIT ?",
     "FROM audit ORDER BY rowid DESC LIMIT ?",
     "FROM deliveries d  ORDER BY d.id DESC LIMIT ?) WHERE endpoint_id = ? LIMIT ?",
+    "(SELECT connection FROM quiets WHERE until > ?1) ORDER BY next_at LIMIT 1",  # an index, to the first
 )
 # For tests and small stores, as it says.
 EVERYTHING = (
     "FROM subscriptions WHERE state <> 'removed' ORDER BY id",
     "FROM endpoints WHERE state <> 'removed' ORDER BY id",
+    "UPDATE subscriptions SET claimed_by = NULL WHERE claimed_by IS NOT NULL",  # once, alone, at opening
 )
 HELD = "SCAN queue USING COVERING INDEX queue_held"  # those that are held, and no others
-SORTED = ("FROM tasks WHERE run_id = ? ORDER BY started_at", "FROM wants", "FROM alerts")  # few each time
+SORTED = (
+    "?2) ORDER BY next_at, id",
+    "FROM tasks WHERE run_id = ? ORDER BY started_at",
+    "FROM wants",
+    "FROM expectations",
+    "FROM alerts",
+)  # few each time
 A_MOMENT = settings(max_examples=25, stateful_step_count=40, deadline=None, phases=[Phase.generate])
 Seen = dict[str, Any]
 
@@ -182,8 +190,16 @@ OPERATIONS: dict[str, Operation] = {
     "a run": lambda store: store.run("run_a000007"),
     "what may go": lambda store: store.find_old("bodies", before=20, after="", limit=10),
     "what is due": lambda store: store.due(now=NOW + 10, limit=10),
-    "next look": lambda store: store.next_look(),
+    "next look": lambda store: store.next_look(now=NOW),
+    "connections in use": lambda store: store.refs_in_use(after="c", limit=10),
+    "hush": lambda store: store.hush(r.QuietPeriod("c", NOW + 1, "why"), now=NOW),
+    "quiet": lambda store: store.quiet("c", now=NOW),
     "a page": lambda store: store.page(after="sub_000007", limit=10),
+    "called by key": lambda store: store.page(limit=10, which=r.Which(called="000007")),
+    "called by id": lambda store: store.page(limit=10, which=r.Which(called="sub_000007")),
+    "of a connection": lambda store: store.page(limit=10, which=r.Which(connection="c000007")),
+    "starting so": lambda store: store.starting("000007", limit=10),
+    "subscribers called": lambda store: store.subscribers_called("000007", limit=10),
     "sources": lambda store: store.sources(),
     "look soon": lambda store: store.look_soon([("source", "000007", "c000007")]),
     "a subscription": lambda store: store.endpoints_for([("source", "000007", "c000007")]),
@@ -258,8 +274,8 @@ async def test_what_is_looked_at_regularly_is_found_by_the_index_made_for_it(
     empty = connect(Path(":memory:"))
     prepare(empty, store_id="abc")
     used = {
-        "FROM subscriptions WHERE state <> 'removed' AND next_at <= ?": "INDEX subscriptions_due",
-        "SELECT min(next_at) FROM subscriptions": "INDEX subscriptions_due",
+        "WHERE state <> 'removed' AND next_at <= ?1": "COVERING INDEX subscriptions_due (next_at<?)",
+        "SELECT next_at FROM subscriptions": "COVERING INDEX subscriptions_due",
         "FROM subscriptions WHERE state <> 'removed' AND id > ?": "PRIMARY KEY (id>?)",
         "FROM connections WHERE refresh_at IS NOT NULL": "INDEX connections_refresh",
         "FROM subscribers WHERE connection = ? LIMIT 1 OFFSET": "COVERING INDEX subscribers_connection",

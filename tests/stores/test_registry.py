@@ -24,9 +24,13 @@ SOURCES = ("source", "other")
 IDENTITIES = [
     *(("source", key, connection) for key in ("k1", "k2") for connection in ("c1", "c2")),
     ("other", "k1", "c1"),
+    ("other", "k2", "c1/x"),
 ]
 NOBODY = ("nobody", "k1", "c1")
 identities = st.sampled_from(IDENTITIES)
+REFS = [*sorted({identity[2] for identity in IDENTITIES}), "nobody/x"]
+refs = st.sets(st.sampled_from(REFS), max_size=2)
+integrations = st.sets(st.sampled_from(["", *sorted({name.split("/")[0] for name in REFS})]), max_size=1)
 small_json = st.sampled_from([b"{}", b'{"id":7}'])
 
 
@@ -52,6 +56,7 @@ class Registries(RuleBasedStateMachine):
         self.wanted: dict[str, tuple[int, list[r.Want]]] = {}
         self.attempts: list[r.RegistrationAttempt] = []
         self.subscribers: dict[tuple[str, str], r.Subscriber] = {}
+        self.quiets: dict[str, tuple[int, str]] = {}
 
     def teardown(self) -> None:
         if hasattr(self, "stores"):
@@ -252,14 +257,48 @@ class Registries(RuleBasedStateMachine):
         if not stale:
             self.subscriptions[kept.id] = attrs.evolve(kept, next_at=at)
 
-    @rule(data=st.data(), before=st.integers(-1, 12), limit=st.integers(1, 4))
-    def look_at_what_is_due(self, data: st.DataObject, before: int, limit: int) -> None:
+    @rule(
+        data=st.data(), before=st.integers(-1, 12), limit=st.integers(1, 4), but=refs, but_of=integrations
+    )  # fmt: skip
+    def look_at_what_is_due(
+        self, data: st.DataObject, before: int, limit: int, but: set[str], but_of: set[str]
+    ) -> None:
         now = data.draw(st.sampled_from([before, self.now]))
+        quiet = {name: until for name, (until, _) in self.quiets.items() if until > now}
         live = [one for one in self.subscriptions.values() if one.state != "removed"]
-        due = sorted((one.next_at, one.id) for one in live if one.next_at <= now)[:limit]
-        found: list[r.Endpoint] = self.all(lambda store: store.due(now=now, limit=limit))
-        assert found == [self.alone(id_) for _, id_ in due]
-        assert self.all(methodcaller("next_look")) == min((one.next_at for one in live), default=None)
+        called = [one for one in live if one.connection not in quiet]
+        due = sorted(
+            (one.next_at, one.id)
+            for one in called
+            if one.next_at <= now and one.connection not in but and one.connection.split("/")[0] not in but_of
+        )
+        found: list[r.Endpoint] = self.all(
+            lambda store: store.due(now=now, limit=limit, but=but, but_of=but_of)
+        )
+        assert found == [self.alone(id_) for _, id_ in due[:limit]]
+        soonest = min([*(one.next_at for one in called), *quiet.values()], default=None)
+        assert self.all(methodcaller("next_look", now=now)) == soonest
+
+    @rule(name=st.sampled_from(REFS), lasts=st.integers(-1, 9), cause=st.sampled_from(["one", "another"]))
+    def hush(self, name: str, lasts: int, cause: str) -> None:
+        until = self.now + lasts
+        period = r.QuietPeriod(name, until, cause)
+        self.all(lambda store: store.hush(period, now=self.now))
+        self.quiets = {one: kept for one, kept in self.quiets.items() if kept[0] > self.now}
+        if name not in self.quiets or self.quiets[name][0] < until:
+            self.quiets[name] = (until, cause)
+
+    @rule(after=st.sampled_from(["", *REFS]), limit=st.integers(1, 3))
+    def look_at_connections(self, after: str, limit: int) -> None:
+        there = {one.connection for one in self.subscriptions.values() if one.state != "removed"}
+        expected = sorted(ref for ref in there if ref > after)[:limit]
+        assert self.all(lambda store: store.refs_in_use(after=after, limit=limit)) == expected
+
+    @rule(name=st.sampled_from(REFS))
+    def look_whether_it_is_quiet(self, name: str) -> None:
+        until, cause = self.quiets.get(name, (0, ""))
+        expected = r.QuietPeriod(name, until, cause) if until > self.now else None
+        assert self.all(lambda store: store.quiet(name, now=self.now)) == expected
 
     @rule(data=st.data(), limit=st.integers(1, 4))
     def turn_pages(self, data: st.DataObject, limit: int) -> None:
@@ -268,6 +307,35 @@ class Registries(RuleBasedStateMachine):
         expected = [self.alone(name) for name in live if name > after][:limit]
         assert self.all(lambda store: store.page(after=after, limit=limit)) == expected
         assert self.all(methodcaller("sources")) == sorted({one.source for one in self.endpoints.values()})
+
+    @rule(data=st.data(), limit=st.integers(1, 4), called=st.sampled_from([None, "k1", "k", "nothing", ""]))
+    def turn_pages_of_some(self, data: st.DataObject, limit: int, called: str | None) -> None:
+        called = data.draw(st.sampled_from([called, *sorted(self.subscriptions)]))
+        source = data.draw(st.none() | st.sampled_from([*SOURCES, "nobody"]))
+        connection = data.draw(st.none() | st.sampled_from(["c1", "c2"]))
+        states: list[r.SubscriptionState] = ["pending", "active", "paused"]
+        state = data.draw(st.none() | st.sampled_from(states))
+        after = data.draw(st.sampled_from(["", *sorted(self.subscriptions)]))
+        live = [one for _, one in sorted(self.subscriptions.items()) if one.state != "removed"]
+        expected = [
+            self.alone(one.id)
+            for one in live
+            if one.id > after
+            and called in (None, one.id, one.key)
+            and all(
+                want in (None, is_)
+                for want, is_ in [(source, one.source), (connection, one.connection), (state, one.state)]
+            )
+        ][:limit]
+        which = r.Which(called, connection, source, state)
+        assert self.all(lambda store: store.page(after=after, limit=limit, which=which)) == expected
+
+    @rule(prefix=st.sampled_from(["", "k", "k1", "k2", "k11", "K", "l"]), limit=st.integers(1, 9))
+    def look_for_keys_that_start_so(self, prefix: str, limit: int) -> None:
+        live = [one for one in self.subscriptions.values() if one.state != "removed"]
+        expected = sorted(one.identity for one in live if one.key.startswith(prefix))[:limit]
+        found: list[r.Subscription] = self.all(lambda store: store.starting(prefix, limit=limit))
+        assert [one.identity for one in found] == expected
 
     def alone(self, name: str) -> r.Endpoint:
         one = self.subscriptions[name]
@@ -468,7 +536,7 @@ class Registries(RuleBasedStateMachine):
         }
         receiving: dict[tuple[str, str], list[r.Subscription]] = {}
         for endpoint, one in there:
-            if one.account is not None and one.state != "disabled":
+            if one.account is not None:
                 receiving.setdefault((endpoint.id, one.account), []).append(one)
         assert self.all(methodcaller("receiving", addresses)) == receiving
         live = {one.id: one for _, one in there}
@@ -480,9 +548,8 @@ class Registries(RuleBasedStateMachine):
 
 
 def first_of(subscriptions: tuple[r.Subscription, ...]) -> tuple[r.Subscription, ...]:
-    """Return the first, and the first that takes deliveries if that is another."""
-    taking = [one for one in subscriptions if one.state != "disabled"]
-    return tuple(dict.fromkeys([*subscriptions[:1], *taking[:1]]))
+    """Return the first that is not removed."""
+    return subscriptions[:1]
 
 
 TestRegistries = Registries.TestCase

@@ -84,6 +84,8 @@ class Subscribed(Registries):
         there = [one for (of, key), one in sorted(self.subscribers.items()) if of == dynamic and key > after]
         found = self.all(lambda store: store.subscribers(dynamic, after=after, limit=limit))
         assert found == there[:limit]
+        called = [one for (_, key), one in sorted(self.subscribers.items()) if key == after][:limit]
+        assert self.all(lambda store: store.subscribers_called(after, limit=limit)) == called
         for key in KEYS:
             expected = self.subscribers.get((dynamic, key))
             assert self.all(methodcaller("subscriber", dynamic, key)) == expected

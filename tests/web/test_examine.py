@@ -41,9 +41,9 @@ class Front:
         nonce = request.url.path.rpartition("/")[2]
         date = {"date": formatdate(NOW + self.skew, usegmt=True)}
         if request.method == "GET":
-            return httpx.Response(200, json=self.prober.prove(nonce, "", "store"), headers=date)
+            return httpx.Response(200, json=self.prober.prove(nonce, "store"), headers=date)
         body, headers = self.change(request)
-        told = self.prober.prove_body(nonce, "", "store", body, headers)
+        told = self.prober.prove_body(nonce, "store", body, headers)
         return httpx.Response(self.posts, json=told, headers=date)
 
 

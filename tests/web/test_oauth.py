@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import random
 from collections.abc import AsyncIterator, Iterator
 from datetime import timedelta
 from pathlib import Path
+from string import ascii_letters, digits
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -208,12 +210,37 @@ async def test_the_end_can_not_lead_to_another_site(app: tuple[App, Parcels], th
         built.authorize_url(parcels, "user", then=then)
 
 
+@pytest.mark.parametrize("length", [10, 2_000, 3_300, 3_500, 3_600, 3_700, 3_800, 3_900, 10_000])
+async def test_a_link_that_is_given_leads_to_its_end_however_long_that_is(
+    app: tuple[App, Parcels], length: int
+) -> None:
+    built, parcels = app
+    then = "/" + "".join(random.Random(0).choices(ascii_letters + digits, k=length))
+    try:
+        link = built.authorize_url(parcels, "user", then=then)
+    except SetupError:
+        assert length > 2_000
+        return
+    browser = Browser(built)
+    ended = await browser.get(await browser.agree(link))
+    assert (ended.status_code, ended.headers["location"]) == (303, then)
+
+
 @pytest.mark.parametrize(
     ("method", "path"), [("POST", "start"), ("POST", "callback"), ("GET", "other"), ("HEAD", "start")]
 )
 async def test_there_is_nothing_else_there(app: tuple[App, Parcels], method: str, path: str) -> None:
     answer = await Browser(app[0]).pages.request(method, f"{URL}/oauth/{path}")
     assert answer.status_code == 404
+
+
+async def test_our_secret_goes_with_no_client_but_ours(app: tuple[App, Parcels]) -> None:
+    built, parcels = app
+    with pytest.raises(SetupError, match="client_secret"):
+        built.opened.consents.link(parcels, "user", client={"client_id": "of-the-account"})
+    whole = {"client_id": "of-the-account", "client_secret": "of-the-account-too"}
+    begun = await Browser(built).get(built.opened.consents.link(parcels, "user", client=whole))
+    assert parse_qs(urlsplit(begun.headers["location"]).query)["client_id"] == ["of-the-account"]
 
 
 async def test_a_link_needs_a_url_and_our_own_client(served: Provider, clock: VirtualClock) -> None:

@@ -55,6 +55,36 @@ async def test_a_person_connects_and_the_token_stays_fresh(tmp_path: Path, expir
                     await first.viewer()  # a refresh ends the old token there
 
 
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_webhook_that_waited_for_a_connection_is_due_once_a_person_has_connected(
+    tmp_path: Path, lost: bool
+) -> None:
+    with FakeGitHub(token="unused") as fake:
+        fake.add_repository("acme/web")
+        fake.add_oauth_app(**OURS, callbacks=[f"{URL}/oauth/callback"])
+        hub = GitHub(base_url=fake.url)
+        clock = VirtualClock(datetime.now(UTC))
+
+        async def job(payload: object) -> None: ...
+
+        app = App(
+            [trigger(hub.through("user").issues(repo="acme/web"))(job)],
+            store=str(tmp_path / "t.db"), url=URL, register="off", secret_key=KEY, clock=clock,
+            app_credentials={hub: OURS},
+        )  # fmt: skip
+        async with app.inspect():
+            if lost:
+                await app.connect(hub, "user", {"token": "unused"})
+                fake.revoke("unused")
+            waiting = await app.apply()
+            assert [bool(one.error) for one in waiting] == [True]
+            assert await app.opened.store.due(now=int(clock.now() * 1000), limit=10) == []
+            assert (await agree(app, app.authorize_url(hub, "user"))).status_code == 200
+            assert len(await app.opened.store.due(now=int(clock.now() * 1000), limit=10)) == 1
+            await app.opened.registering.register_due()
+            assert len(fake.hooks("acme/web")) == 1
+
+
 @pytest.mark.parametrize("refused", [False, True])
 async def test_a_connection_that_is_removed_takes_its_webhooks_with_it(tmp_path: Path, refused: bool) -> None:
     with FakeGitHub(token="of-acme") as fake:

@@ -21,7 +21,7 @@ async def probe(
 def proving(secret: str = "secret", store: str = "store") -> Answer:
     def answer(request: httpx.Request) -> httpx.Response:
         nonce = request.url.path.rpartition("/")[2]
-        return httpx.Response(200, json=Prober(secret).prove(nonce, "", store))
+        return httpx.Response(200, json=Prober(secret).prove(nonce, store))
 
     return answer
 

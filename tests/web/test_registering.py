@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from tests.runtime.registration.test_reconcile_model import World
+from trigflow.core.plan import Identity
 from trigflow.testing import VirtualClock
 from trigflow.web.registering import Registering
 
@@ -24,9 +25,11 @@ async def test_a_plan_asks_providers_as_often_as_a_check_and_not_more() -> None:
         asked.append(clock.now())
         world.model.meanwhile.append(note)
 
+    async def heed(identity: Identity, *, is_off: bool) -> None: ...
+
     world.model.meanwhile.append(note)
     planning = Registering(
-        process, world.store, clock, "secret", base_url=None, mounted_at=lambda: None, only_plans=True
+        process, world.store, clock, "secret", base_url=None, mounted_at=lambda: None, heed=heed
     )
     async with anyio.create_task_group() as group:
         group.start_soon(planning.keep_planning)

@@ -11,6 +11,7 @@ of `plan`     0 nothing to do               1 anything failed, wrong usage and s
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -37,6 +38,7 @@ from trigflow.cli import (
 from trigflow.cli.screen import warn
 from trigflow.core.errors import SetupError, StoreUnusable, TrigflowError
 
+_UNHEARD = logging.NullHandler()
 FAILED, WRONG, INTERRUPTED = 1, 2, 130
 WITHOUT_WRONG = ("plan",)  # commands whose 2 means something else: their mistakes are all 1
 
@@ -82,6 +84,8 @@ for command in (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command and return the exit code; mistakes are one line on standard error."""
     told = sys.argv[1:] if arguments is None else arguments
+    # What goes wrong is told by the command itself; servers have a log, and say where it goes.
+    logging.getLogger("trigflow").addHandler(_UNHEARD)
     wrong = FAILED if told[:1] and told[0] in WITHOUT_WRONG else WRONG
     try:
         code = commands(told)
@@ -96,7 +100,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILED
     except TrigflowError as error:
         return _refused(error, wrong)
-    except ExceptionGroup as group:
+    except BaseExceptionGroup as group:
+        if group.subgroup(KeyboardInterrupt) is not None:
+            return INTERRUPTED
         return _refused(_only(group), wrong)
     return code if isinstance(code, int) else 0
 
@@ -106,7 +112,7 @@ def _refused(error: TrigflowError, wrong: int) -> int:
     return wrong if isinstance(error, SetupError | StoreUnusable) else FAILED
 
 
-def _only(group: ExceptionGroup[Exception]) -> TrigflowError:
+def _only(group: BaseExceptionGroup[BaseException]) -> TrigflowError:
     """Return our error that a task group has wrapped; what is not ours is raised again."""
     first, *more = group.exceptions
     if more or not isinstance(first, TrigflowError):

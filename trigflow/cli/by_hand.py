@@ -5,17 +5,16 @@ pending ──shown──> entered at the provider ──first verified delivery
 
 from __future__ import annotations
 
-import getpass
 import sys
 from typing import Annotated
 
 import anyio
-import anyio.to_thread
 import attrs
 from cyclopts import Parameter
 
 from trigflow.app import App
-from trigflow.cli import subscribed
+from trigflow.cli import named, subscribed
+from trigflow.cli.asking import typed
 from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspected
 from trigflow.cli.screen import say, show_fields, show_json, styled, warn
 from trigflow.core.errors import SetupError, TrigflowError
@@ -86,7 +85,7 @@ async def add(
 async def _meant(app: App, key: str | None) -> tuple[r.Endpoint, r.Subscription]:
     """Find the webhook that is to be registered by hand; TrigflowError where it is not one."""
     if key is not None:
-        endpoint, s = await subscribed.called(app, key)
+        endpoint, s = await named.called(app, key)
         means = await app.opened.reconciler.means_for(s)
         if means.automatic:
             raise TrigflowError(
@@ -96,7 +95,7 @@ async def _meant(app: App, key: str | None) -> tuple[r.Endpoint, r.Subscription]
         return endpoint, s
     found = [
         pair
-        async for pair in subscribed.pages(app)
+        async for pair in named.pages(app)
         if pair[1].state == "pending" and not (await app.opened.reconciler.means_for(pair[1])).automatic
     ]
     if len(found) == 1:
@@ -137,9 +136,9 @@ def _from_stdin() -> str:
 
 async def _ask_secret(app: App, s: r.Subscription) -> None:
     """Ask for the key that the provider made, without showing it, and keep it."""
-    told = await anyio.to_thread.run_sync(getpass.getpass, "the secret (not echoed; empty: later): ")
-    if told.strip():
-        await subscribed.steering_of(app).begin_by_hand(s.identity, told.strip())
+    told = typed("the secret (not echoed; empty: later): ", secret=True)
+    if told:
+        await subscribed.steering_of(app).begin_by_hand(s.identity, told)
         say("the secret is kept")
 
 

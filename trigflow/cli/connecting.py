@@ -6,18 +6,17 @@ in the browser). It is never an argument: arguments are seen by every process of
 
 from __future__ import annotations
 
-import getpass
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Annotated, TypeAlias
 
-import anyio
 from cyclopts import App as Commands, Parameter
 
 from trigflow.app import App
+from trigflow.cli.asking import refuse_pipe, typed
 from trigflow.cli.opening import AsJson, StorePath, TargetName, inspected
 from trigflow.cli.screen import clock_time, moment, say, show_json, show_table, styled, warn
-from trigflow.core.errors import SetupError
+from trigflow.core.errors import SetupError, TrigflowError
 from trigflow.runtime.connections.holding import Listed
 from trigflow.runtime.connections.known import MANUAL, ref_of
 from trigflow.runtime.registration.collect import ENTRY_POINTS
@@ -89,7 +88,12 @@ async def _connect_accounts(app: App, integration: Integration) -> int:
     for ref in refs:
         await _tell(app, ref)
     if not refs:
-        warn(f"our app at {integration.id} may act for no account, or its credentials are not set")
+        known = app.opened.connections.known
+        ways = [way for way in integration.auth if way.mints and not isinstance(way, OAuth2)]
+        if not ways:
+            raise SetupError(f"{integration.id} has no app that acts for accounts")
+        known.app(integration, ways[0], {})  # refuses, and names what is missing
+        warn(f"our app at {integration.id} may act for no account: nobody has installed it")
     return 0 if refs else 1
 
 
@@ -114,10 +118,10 @@ def _chosen(app: App, integration: Integration, kind: str | None, client_id: str
         ways = [way for way in ways if not way.app_fields or known.has_app(integration, way)] or ways
     if len(ways) == 1:
         return ways[0]
-    _refuse_pipe("choose with --kind: " + ", ".join(way.kind for way in ways))
+    refuse_pipe("choose with --kind: " + ", ".join(way.kind for way in ways))
     for number, way in enumerate(ways, 1):
         say(f"{number}  ", styled(way.kind, "bold"), f"  {way.remedy()}")
-    answer = input("which? ").strip()
+    answer = typed("which? ")
     if not answer.isdecimal() or not 1 <= int(answer) <= len(ways):
         raise SetupError(f"{answer[:20]!r} is none of them; nothing was kept")
     return ways[int(answer) - 1]
@@ -127,10 +131,10 @@ def _asked(fields: Sequence[Field]) -> Mapping[str, str]:
     """Ask a person for fields; secrets are not shown as they are typed."""
     found: dict[str, str] = {}
     for field in fields:
-        _refuse_pipe(f"the {field.label} is typed in a terminal; for a pipe use --token-stdin")
+        refuse_pipe(f"the {field.label} is typed in a terminal; for a pipe use --token-stdin")
         more = f" ({field.help})" if field.help else ""
         text = f"{field.label}{more}{'' if field.required else ', may be empty'}: "
-        found[field.name] = (getpass.getpass(text) if field.secret else input(text)).strip()
+        found[field.name] = typed(text, secret=field.secret)
     return {name: value for name, value in found.items() if value}
 
 
@@ -141,11 +145,6 @@ def _from_stdin() -> str:
     if not told or len(told.splitlines()) != 1:
         raise SetupError("standard input held no key: one line is expected")
     return told
-
-
-def _refuse_pipe(remedy: str) -> None:
-    if not sys.stdin.isatty():
-        raise SetupError(f"standard input is no terminal, so nobody can be asked; {remedy}")
 
 
 @commands.command(name="list")
@@ -215,6 +214,8 @@ async def remove(
     Exits with 1 where the provider could not be told; the credentials are gone all the same.
     """
     async with inspected(target, store) as app:
+        if ref not in {one.ref for one in await app.opened.connections.listed()}:
+            raise TrigflowError(f"there is no connection {ref!r}; `trigflow connections list` shows them")
         await _confirm(app, ref, yes=yes)
         problems = await app.disconnect(ref, who=WHO)
     say("removed    ", styled(ref, "bold"))
@@ -227,7 +228,7 @@ async def _confirm(app: App, ref: str, *, yes: bool) -> None:
     left = await app.opened.store.connected(ref)
     if yes or not left:
         return
-    _refuse_pipe(f"{left} subscriptions go through {ref}: pass --yes to remove them, too")
-    asked = f"{left} subscriptions go with it. Remove? [y/N] "
-    if (await anyio.to_thread.run_sync(input, asked)).strip().lower() != "y":
-        raise SetupError("nothing was removed")
+    what = "1 subscription goes" if left == 1 else f"{left} subscriptions go"
+    refuse_pipe(f"{what} through {ref}: pass --yes to remove it all")
+    if typed(f"{what} with it. Remove? [y/N] ").lower() != "y":
+        raise TrigflowError("nothing was removed")

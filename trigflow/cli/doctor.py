@@ -20,6 +20,7 @@ from cyclopts import Parameter
 from trigflow.app import App
 from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspected
 from trigflow.cli.screen import say, show_json, show_table, styled
+from trigflow.core.errors import Unauthorized
 from trigflow.core.findings import Finding
 from trigflow.core.plan import Identity, Step
 from trigflow.opened import MEMORY
@@ -165,23 +166,50 @@ async def _connection(app: App, ref: str) -> Finding:
         return Finding("credentials", ref, str(known.error), "set the key, or connect it again")
     if known.value is None:
         told = opened.clients.missing(ref)
-        return Finding(
-            "credentials", ref, told, f"`trigflow connect {ref.partition('/')[0]}`, or {_set(told)}"
-        )
+        if await opened.store.connection(ref) is None:
+            return Finding("credentials", ref, told, _remedy_of(told, ref))
     asked = await attempt_async(lambda: opened.connections.check(ref))
     if isinstance(asked, Raised):
         told = problem_of(asked.error, knowing(opened.clients.secrets()))
-        return Finding("credentials", ref, told, f"`trigflow connect {ref.partition('/')[0]}` gives new ones")
+        if not isinstance(asked.error, Unauthorized):
+            return Finding("credentials", ref, told, "try again: as far as is known it is not they")
+        return Finding("credentials", ref, told, f"{_connect(ref)} gives new ones")
     checked = asked.value
     whose = checked.label or checked.account or "good"
     if checked.missing:
         scopes = ", ".join(checked.missing)
         return Finding("credentials", ref, f"{whose}; missing: {scopes}", f"grant {scopes} and connect again")
+    return await _coverage(app, ref, whose)
+
+
+async def _coverage(app: App, ref: str, whose: str) -> Finding:
+    """Look whether good credentials are enough for what the jobs listen to."""
+    opened = app.opened
+    events = sorted({name for want in opened.rows.wants if want.connection == ref for name in want.events})
+
+    async def ask() -> Sequence[str]:
+        return await opened.connections.known.required(ref).uncovered(await opened.clients.get(ref), events)
+
+    asked = await attempt_async(ask)
+    if isinstance(asked, Raised):
+        told = problem_of(asked.error, knowing(opened.clients.secrets()))
+        return Finding("credentials", ref, told, "try again; they are good, but not all could be looked at")
+    if asked.value:
+        told = f"{whose}; does not get {', '.join(asked.value)}"
+        return Finding("credentials", ref, told, "grant what these events need")
     return Finding("credentials", ref, whose)
 
 
-def _set(told: str) -> str:
-    return told.partition(": ")[2] or "set its environment variables"
+def _remedy_of(told: str, ref: str) -> str:
+    """Return what to do where there are no credentials, as `told` says, or else to connect."""
+    said, _, remedy = told.partition(": ")
+    return remedy if said == "no credentials" and remedy else _connect(ref)
+
+
+def _connect(ref: str) -> str:
+    """Return the command that gives a connection credentials."""
+    integration, _, name = ref.partition("/")
+    return f"`trigflow connect {integration}{f' --name {name}' if name else ''}`"
 
 
 # --- webhooks
@@ -209,8 +237,11 @@ async def _webhooks(app: App, *, offline: bool) -> AsyncGenerator[Finding, None]
 def _step(step: Step, state: str) -> Finding:
     name = f"{step.identity[0]} {step.identity[1]}"
     told = f"{state}; {step.reason}" if state else step.reason
+    if step.unanswered:
+        told = f"{told}, as far as the store knows: {step.unanswered}"
+        return Finding("webhooks", name, told, "the provider did not say what it has; mend what it names")
     if step.action == "manual" and step.reason.startswith("no credentials"):
-        return Finding("webhooks", name, told, f"`trigflow connect {step.identity[2].partition('/')[0]}`")
+        return Finding("webhooks", name, told, _connect(step.identity[2]))
     if step.action == "manual":
         return Finding(
             "webhooks", name, told, f"register it by hand: {step.reason}; `trigflow endpoints` has the URL"

@@ -15,7 +15,7 @@ from typing import Annotated
 
 from cyclopts import App as Commands, Parameter
 
-from trigflow.cli.opening import StorePath, TargetName, looked_into
+from trigflow.cli.opening import StorePath, TargetName, exists, looked_into
 from trigflow.cli.project import resolved
 from trigflow.cli.screen import say, styled
 from trigflow.core.errors import RegistrationError
@@ -93,6 +93,10 @@ async def retire(
 async def _rotate_given(settings: Settings) -> None:
     ring = settings.secret_keys
     if len(ring) == 1:
+        Vault(ring)  # refuses what is no key
+        if exists(settings.store):
+            async with looked_into(None, settings.store) as opened:
+                await _prove(opened, ring)
         say("set this for every process of the app and restart them; then call `trigflow keys rotate` again:")
         print(f"TRIGFLOW_SECRET_KEY={Vault.new_key()},{ring[0]}")
         return

@@ -17,7 +17,7 @@ from functools import partial
 import anyio
 
 from trigflow.app import App
-from trigflow.cli import subscribed
+from trigflow.cli import named, subscribed
 from trigflow.cli.opening import exists
 from trigflow.cli.screen import say, styled, warn
 from trigflow.core.errors import TrigflowError
@@ -99,7 +99,7 @@ async def _take_back(app: App) -> None:
 async def _remove(app: App, told: str, which: Callable[[r.Endpoint, r.Subscription], bool]) -> None:
     """Remove those of which it holds at their providers; what was registered by hand stays as it is."""
     steering = subscribed.steering_of(app, "`trigflow dev`")
-    for _, s in [pair async for pair in subscribed.pages(app) if which(*pair)]:
+    for _, s in [pair async for pair in named.pages(app) if which(*pair)]:
         if (await app.opened.reconciler.means_for(s)).automatic:
             done = await steering.remove(s.identity, force=True, grace=GRACE)
             came_of_it = styled(f"  {done.error}", "red") if done.error else ""

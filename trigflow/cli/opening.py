@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from trigflow.app import App
 from trigflow.cli.targets import load
@@ -28,7 +28,9 @@ PublicUrl: TypeAlias = Annotated[
 AsJson: TypeAlias = Annotated[
     bool, Parameter(name="--json", negative="", help="Print JSON with stable keys, for programs.")
 ]
-Limit: TypeAlias = Annotated[int, Parameter(help="How many are shown, newest first.")]
+Limit: TypeAlias = Annotated[
+    int, Parameter(help="How many are shown, newest first.", validator=validators.Number(gte=1))
+]
 
 
 def set_up(target: str | None, store: str | None, url: str | None = None) -> App:

@@ -7,7 +7,7 @@ of another store                      counted, never touched
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 import attrs
@@ -19,6 +19,10 @@ from trigflow.cli.opening import AsJson, StorePath, TargetName, inspected
 from trigflow.cli.screen import say, show_json, styled, warn
 from trigflow.runtime import records as r
 from trigflow.runtime.registration.provider import Found
+from trigflow.runtime.registration.timely import Unanswered
+
+NAMED = 5  # places that are named where many are alike
+NO_LIST = "not looked through: the provider can't say what is there"
 
 
 @attrs.frozen
@@ -32,11 +36,15 @@ class Orphan:
 
 @attrs.frozen
 class Looked:
-    """What was found at all places; `silent` are those that did not answer, or have no list."""
+    """What was found at all places.
+
+    unasked: places whose provider has no list. silent: how many did not answer, by what went wrong.
+    """
 
     orphans: Sequence[Orphan]
     others: int
-    silent: Sequence[r.Subscription]
+    unasked: Sequence[r.Subscription]
+    silent: Sequence[tuple[r.Subscription, str]]
 
 
 async def orphans(
@@ -50,6 +58,7 @@ async def orphans(
 
     Also those of any `trigflow dev` whose time is over. Those of other stores are counted
     and never touched. Looked through are the places where this store has a subscription.
+    Exits with 1 where a provider did not answer, or one could not be removed.
     """
     async with inspected(target, store, writes=remove) as app:
         looked = await _look(app)
@@ -58,20 +67,23 @@ async def orphans(
         show_json(_told(looked, errors, removed=remove))
     else:
         _show(looked, errors, removed=remove)
-    return 1 if any(errors.values()) else 0
+    return 1 if looked.silent or any(errors.values()) else 0
 
 
 async def _look(app: App) -> Looked:
     found: dict[tuple[str, str, str], Orphan] = {}
     others: set[str] = set()
-    silent: list[r.Subscription] = []
+    unasked: list[r.Subscription] = []
+    silent: list[tuple[r.Subscription, str]] = []
     async for _, s, there in app.opened.reconciler.places():
         if there is None:
-            silent.append(s)
+            unasked.append(s)
+        elif isinstance(there, Unanswered):
+            silent.append((s, there.told))
         else:
             found |= _strays(s, there)
             others.update(there.of_others)
-    return Looked(list(found.values()), len(others), silent)
+    return Looked(list(found.values()), len(others), unasked, silent)
 
 
 def _strays(s: r.Subscription, there: Found) -> Mapping[tuple[str, str, str], Orphan]:
@@ -105,7 +117,10 @@ def _told(looked: Looked, errors: Mapping[str, str], *, removed: bool) -> dict[s
             for one in looked.orphans
         ],
         "others": looked.others,
-        "not_asked": [_place(s) for s in looked.silent],
+        "not_asked": [
+            *({**_place(s), "error": None} for s in looked.unasked),
+            *({**_place(s), "error": told} for s, told in looked.silent),
+        ],
     }
 
 
@@ -119,10 +134,22 @@ def _show(looked: Looked, errors: Mapping[str, str], *, removed: bool) -> None:
         came_of_it = styled(error, "red") if error else styled("removed" if removed else "")
         say(styled("  - ", "red"), f"{one.at.source} {one.at.key}  {one.url}  ", came_of_it)
     if not looked.orphans:
-        say("no orphans")
+        say("no orphans" if not looked.silent else "no orphans where providers answered")
     elif not removed:
         say(f"{len(looked.orphans)} that nobody knows; `trigflow orphans --remove` removes them")
     if looked.others:
         say(f"{looked.others} of other trigflow stores are there, too; they are never touched")
-    for s in looked.silent:
-        warn(f"{s.source} {s.key} could not be asked what is there")
+    for told, places in _grouped(looked):
+        names = ", ".join(f"{s.source} {s.key}" for s in places[:NAMED])
+        more = f" and {len(places) - NAMED} more" if len(places) > NAMED else ""
+        warn(f"{names}{more}: {told}")
+
+
+def _grouped(looked: Looked) -> Iterable[tuple[str, Sequence[r.Subscription]]]:
+    """Return why places were not looked through, each reason once."""
+    found: dict[str, list[r.Subscription]] = {}
+    for s, told in looked.silent:
+        found.setdefault(told, []).append(s)
+    if looked.unasked:
+        found[NO_LIST] = [*looked.unasked]
+    return found.items()

@@ -10,12 +10,11 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from trigflow.app import App
+from trigflow.cli import named
 from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspected
 from trigflow.cli.screen import moment, say, show_json, show_table, styled
-from trigflow.core.errors import TrigflowError
 from trigflow.runtime import records as r
 
-PAGE = 100
 NO_WEBHOOK = "nothing to read: no webhook is registered yet; `trigflow plan` shows what would be"
 NO_LOG = "nothing to read: no provider of these webhooks has a log of its own that trigflow can read"
 INCOMPLETE = 1  # exit code where a log could not be read whole, or something was lost
@@ -53,19 +52,13 @@ async def recover(
 async def subscriptions_of(
     app: App, only: str | None = None
 ) -> AsyncGenerator[tuple[r.Endpoint, r.Subscription], None]:
-    """Yield all subscriptions, or the one of a key or an id; TrigflowError where there is none."""
-    after, seen = "", False
-    while page := await app.opened.store.page(after=after, limit=PAGE):
-        pairs = [(endpoint, s) for endpoint in page for s in endpoint.subscriptions]
-        after = max(s.id for _, s in pairs)
-        for endpoint, s in pairs:
-            if only in (None, s.key, s.id):
-                seen = True
-                yield endpoint, s
+    """Yield all subscriptions, or those of a key or the one of a name; TrigflowError where there is none."""
+    seen = False
+    async for pair in named.pages(app, which=r.Which(called=only)):
+        seen = True
+        yield pair
     if only is not None and not seen:
-        raise TrigflowError(
-            f"there is no subscription {only!r}; `trigflow subscriptions list` shows keys and ids"
-        )
+        yield await named.called(app, only)
 
 
 async def _recovered(

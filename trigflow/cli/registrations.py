@@ -10,7 +10,7 @@ from typing import Annotated, TypeAlias, cast
 from cyclopts import Parameter
 
 from trigflow.app import App
-from trigflow.cli import subscribed
+from trigflow.cli import named
 from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspected
 from trigflow.cli.screen import say, show_json, show_table, styled, warn
 from trigflow.core.errors import TrigflowError
@@ -39,7 +39,7 @@ Grace: TypeAlias = Annotated[
     ),
 ]
 
-Only: TypeAlias = Annotated[str | None, Parameter(help="Only the subscription of this key or id.")]
+Only: TypeAlias = Annotated[str | None, Parameter(help="Only the one of this id or key, or start of a key.")]
 
 
 async def endpoints(
@@ -95,11 +95,14 @@ async def plan(
     """Show what would be done at providers; changes nothing.
 
     Exits with 0 where nothing has to be done, with 2 where something would be done or is
-    left to a person, and with 1 after any mistake, of usage and set-up, too.
+    left to a person, and with 1 where a provider did not say what it has and after any
+    mistake, of usage and set-up, too.
     """
     async with inspected(target, store, url, writes=False) as app:
         steps = await app.plan(offline=offline, grace=grace, only=only)
-        _check_only(only, steps)
+        if only is not None and not steps:  # what has no row yet is known by its trigger's key alone
+            only = (await named.called(app, only))[1].id
+            steps = await app.plan(offline=offline, grace=grace, only=only)
         problem = await app.opened.reconciler.unreachable()
     if problem:
         warn(problem)
@@ -107,6 +110,8 @@ async def plan(
         show_json([told_step(step) for step in steps])
     else:
         show_plan(steps)
+    if any(step.unanswered for step in steps):
+        return 1
     return WOULD_CHANGE if any(step.changes for step in steps) else 0
 
 
@@ -133,7 +138,7 @@ async def apply(
             raise TrigflowError(f"nothing was done: {problem}")
         if only is not None:
             await app.opened.rows.keep_rows()
-            await subscribed.called(app, only)
+            only = (await named.called(app, only))[1].id
         applied = await app.apply(grace=grace, only=only, may_remove=allow_remove)
     if as_json:
         show_json([told_applied(one) for one in applied])
@@ -143,11 +148,6 @@ async def apply(
         if left:
             say(f"{left} left as they are; `trigflow apply --allow-remove` removes them")
     return 1 if any(one.error for one in applied) else 0
-
-
-def _check_only(only: str | None, steps: Sequence[Step]) -> None:
-    if only is not None and not steps:
-        raise TrigflowError(f"no subscription, and no trigger, has the key or id {only!r}")
 
 
 def told_step(step: Step) -> dict[str, object]:
@@ -163,6 +163,7 @@ def told_step(step: Step) -> dict[str, object]:
         "missing": list(step.missing),
         "orphaned": list(step.orphaned),
         "others": step.others,
+        "unanswered": step.unanswered or None,
     }
 
 
@@ -181,8 +182,19 @@ def show_plan(steps: Sequence[Step]) -> None:
     if counts:
         parts = ", ".join(f"{count} to {_verb(action)}" for action, count in counts.items())
         say(f"\nPlan: {parts}.")
+    elif any(step.unanswered for step in steps):
+        say("\nNothing to do, as far as the store knows.")
     else:
         say("\nNothing to do." if steps else "Nothing to do: no job listens to a webhook.")
+    _show_unanswered(steps)
+
+
+def _show_unanswered(steps: Sequence[Step]) -> None:
+    """Say which providers were not heard, and why; what is wrong with many is told once."""
+    counts = Counter(step.unanswered for step in steps if step.unanswered)
+    for told, count in counts.items():
+        what = "1 of these is" if count == 1 else f"{count} of these are"
+        warn(f"{what} planned from the store alone, the provider did not say what it has: {told}")
 
 
 def _show_events(step: Step) -> None:
@@ -210,7 +222,7 @@ def show_applied(applied: Sequence[Applied]) -> None:
         say(
             styled(f"{symbol:>3} ", style),
             styled(_name(one.step), "bold"),
-            f"  {one.step.action}  ",
+            f"  {'asked' if one.step.action == 'none' else one.step.action}  ",
             came_of_it,
         )
     if not applied:

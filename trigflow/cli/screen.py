@@ -10,7 +10,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from rich.text import Text
 
 NOT_A_TERMINAL = 200  # columns; wide enough that `grep` finds ids in one piece
+WIDEST = 10_000
 STYLES: Mapping[str, str] = {
     "accepted": "green", "succeeded": "green", "active": "green", "done": "green",
     "duplicate": "yellow", "ignored": "yellow", "skipped": "yellow", "pending": "yellow", "waiting": "yellow",
@@ -77,17 +79,47 @@ def warn(text: str) -> None:
 
 
 def show_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str) -> None:
-    """Print rows, or one line where there are none."""
+    """Print rows, or one line where there are none; where they are too wide, a line for each value."""
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
-    for row in rows:
-        table.add_row(*(_rich(cell if isinstance(cell, Styled) else styled(cell)) for cell in row))
-    if table.row_count:
-        console().print(table, soft_wrap=False)
-    else:
+    cells = [[cell if isinstance(cell, Styled) else styled(cell) for cell in row] for row in rows]
+    if not cells:
         say(empty)
+        return
+    table = Table(*columns, box=SIMPLE_HEAD, pad_edge=False)
+    for row in cells:
+        table.add_row(*map(_rich, row))
+    screen = console()
+    least, most = _widths([[Styled(name, "") for name in columns], *cells])
+    around = screen.measure(table, options=screen.options.update(max_width=WIDEST)).maximum - sum(most)
+    if not sys.stdout.isatty():
+        screen.width = max(screen.width, sum(least) + around)
+    if sum(least) + around <= screen.width:
+        excess = sum(most) + around - screen.width
+        for column, low, high in reversed(list(zip(table.columns, least, most, strict=True))):
+            column.width = high - min(max(excess, 0), high - low)
+            excess -= high - column.width
+        screen.print(table, soft_wrap=False)
+        return
+    for row in cells:
+        say()
+        show_fields({name: cell if cell.text else "" for name, cell in zip(columns, row, strict=True)})
+
+
+def _widths(rows: Sequence[Sequence[Styled]]) -> tuple[list[int], list[int]]:
+    """Return how wide each column must be so that no word is cut (ids are copied), and can be."""
+    from rich.cells import cell_len
+
+    least = [
+        max(cell_len(word) for cell in column for word in ["", *cell.text.split()])
+        for column in zip(*rows, strict=True)
+    ]
+    most = [
+        max(cell_len(line) for cell in column for line in ["", *cell.text.split("\n")])
+        for column in zip(*rows, strict=True)
+    ]
+    return least, most
 
 
 def show_fields(fields: Mapping[str, object]) -> None:
@@ -104,6 +136,15 @@ def show_fields(fields: Mapping[str, object]) -> None:
 def show_json(value: object) -> None:
     """Print JSON for programs; only ASCII, which no terminal takes for a command."""
     print(json.dumps(value, indent=2, default=str))
+
+
+async def show_json_each(values: AsyncIterable[object]) -> None:
+    """Print a JSON list as its values come; none is kept."""
+    before = "["
+    async for value in values:
+        print(before, textwrap.indent(json.dumps(value, indent=2, default=str), "  "), sep="\n", end="")
+        before = ","
+    print("[]" if before == "[" else "\n]")
 
 
 def moment(milliseconds: int | None) -> str | None:

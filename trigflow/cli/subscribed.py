@@ -1,22 +1,21 @@
-"""Subscriptions as people and programs read them, and finding the one that is meant."""
+"""Subscriptions as people and programs read them."""
 
 from __future__ import annotations
 
 import getpass
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 
 import attrs
 
 from trigflow.app import App
 from trigflow.cli.screen import Styled, clock_time, moment, say, show_fields, show_table, styled
 from trigflow.core.advice import next_action
-from trigflow.core.errors import TrigflowError
 from trigflow.core.plan import renewal_at, retirement_at
 from trigflow.runtime import records as r, views as v
+from trigflow.runtime.connections.quiet import Quiets
 from trigflow.runtime.registration.rows import known_of
 from trigflow.runtime.registration.steering import Steering
 
-PAGE = 500  # subscriptions that are read at a time
 SHOWN_ATTEMPTS = 10
 SHOWN_DELIVERIES = 10
 FOLLOWED = 100  # deliveries that are read at a look
@@ -35,35 +34,7 @@ class Standing:
     attempts: Sequence[r.RegistrationAttempt]
     coverage: Sequence[r.Recovery]
     deliveries: Sequence[v.DeliveryRow]
-
-
-async def pages(app: App, *, after: str = "") -> AsyncGenerator[tuple[r.Endpoint, r.Subscription], None]:
-    """Return all subscriptions by id, however many there are."""
-    while True:
-        page = await app.opened.store.page(after=after, limit=PAGE)
-        for endpoint in page:
-            for s in endpoint.subscriptions:
-                after = s.id
-                yield endpoint, s
-        if len(page) < PAGE:
-            return
-
-
-async def called(app: App, name: str) -> tuple[r.Endpoint, r.Subscription]:
-    """Find the subscription of an id or a key; TrigflowError where there is none, or several."""
-    store = app.opened.store
-    by_id = await store.subscription(name)
-    if by_id is not None:
-        return next(iter((await store.endpoints_for([by_id.identity])).values())), by_id
-    found = [pair async for pair in pages(app) if pair[1].key == name]
-    if not found:
-        raise TrigflowError(
-            f"there is no subscription {name!r}; `trigflow subscriptions list` shows those that are there"
-        )
-    if len(found) > 1:
-        ids = ", ".join(f"{s.id} ({s.source}, {s.connection})" for _, s in found[:10])
-        raise TrigflowError(f"{len(found)} subscriptions have the key {name!r}; name one by its id: {ids}")
-    return found[0]
+    quiet: str = ""  # until when its provider wants to be left alone, and why
 
 
 async def to_do(app: App, s: r.Subscription) -> str:
@@ -92,6 +63,7 @@ async def standing(app: App, endpoint: r.Endpoint, s: r.Subscription) -> Standin
             for row in await opened.store.deliveries(limit=SHOWN_DELIVERIES, endpoint=endpoint.id)
             if row.subscription_id in (None, s.id)
         ],
+        quiet=await Quiets(opened.store, opened.clock, lambda: 0.0).told(s.connection),
     )
 
 
@@ -142,6 +114,7 @@ def told_all(one: Standing) -> dict[str, object]:
         "asked": s.asked,
         "failures": s.failures,
         "next_look_at": moment(s.next_at) if s.next_at > 0 else None,
+        "quiet": one.quiet or None,
         "lease": None
         if s.lease_until is None
         else {
@@ -204,7 +177,7 @@ def told_delivery(row: v.DeliveryRow) -> dict[str, object]:
 # --- for people
 
 
-def show_list(rows: Sequence[tuple[r.Subscription, str]]) -> None:
+def show_list(rows: Sequence[tuple[r.Subscription, str]], empty: str) -> None:
     """Print subscriptions, then what is wrong with some of them and what to do."""
     show_table(
         ("subscription", "source", "key", "connection", "state", "events", "last delivery", "lease until"),
@@ -215,7 +188,7 @@ def show_list(rows: Sequence[tuple[r.Subscription, str]]) -> None:
             )
             for s, _ in rows
         ),
-        empty="no subscriptions",
+        empty=empty,
     )  # fmt: skip
     for s, advice in rows:
         if s.cause or advice:
@@ -248,6 +221,7 @@ def show_all(one: Standing) -> None:
             "deliveries": s.seen or "",
             "asked for": s.asked,
             "next look": clock_time(s.next_at) if s.next_at > 0 else "at once",
+            "its provider": one.quiet,
         }
     )
     _show_keys(one)

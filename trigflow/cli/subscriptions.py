@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import timedelta
 from typing import Annotated, Literal, TypeAlias
 
 import anyio
-from cyclopts import App, Parameter
+from cyclopts import App, Parameter, validators
 
-from trigflow.cli import subscribed
+from trigflow.cli import named, subscribed
 from trigflow.cli.by_hand import add
 from trigflow.cli.opening import AsJson, PublicUrl, StorePath, TargetName, inspected
 from trigflow.cli.registrations import show_applied, told_applied
-from trigflow.cli.screen import say, show_json, styled
+from trigflow.cli.screen import say, show_json, show_json_each, styled
 from trigflow.core.errors import SetupError
 from trigflow.core.plan import GRACE
 from trigflow.runtime import records as r
@@ -21,7 +22,11 @@ commands = App(name="subscriptions", help="Webhooks as they are registered, one 
 commands.command(add)
 State = Literal["pending", "active", "paused", "silent", "failing", "expired", "disabled"]
 FOLLOWS_EVERY = 0.5  # seconds between two looks at the request log
-Name: TypeAlias = Annotated[str, Parameter(help="Its id, or its key where that is of one only.")]
+Row: TypeAlias = tuple[r.Subscription, str]  # with what to do about it
+Name: TypeAlias = Annotated[
+    str,
+    Parameter(help="Its id; or, where only one has it: its key, a subscriber's key, the start of a key."),
+]
 
 
 @commands.command(name="list")
@@ -29,29 +34,51 @@ async def list_(
     target: TargetName = None,
     *,
     state: Annotated[State | None, Parameter(help="Only those in this state.")] = None,
-    source: Annotated[str | None, Parameter(help="Only those of this source.")] = None,
-    limit: Annotated[int, Parameter(help="How many are shown; 0 for all.")] = 100,
+    source: Annotated[str | None, Parameter(help="Only those of this source: github.webhook.")] = None,
+    connection: Annotated[
+        str | None, Parameter(help="Only those that go through this connection: github/name.")
+    ] = None,
+    limit: Annotated[
+        int, Parameter(help="How many are shown; 0 for all.", validator=validators.Number(gte=0))
+    ] = 100,
     after: Annotated[str, Parameter(help="Show those after this id: the last one of the page before.")] = "",
     store: StorePath = None,
     as_json: AsJson = False,
 ) -> None:
     """Show subscriptions by id, with what is wrong and what to do."""
-    rows: list[tuple[r.Subscription, str]] = []
-    more = False
+    which = r.Which(connection=connection, source=source, state=state)
     async with inspected(target, store, writes=False) as app:
-        async for _, s in subscribed.pages(app, after=after):
-            if (state is not None and s.state != state) or (source is not None and s.source != source):
-                continue
-            if limit and len(rows) == limit:
-                more = True
-                break
-            rows.append((s, await subscribed.to_do(app, s)))
-    if as_json:
-        show_json([subscribed.told_row(s, advice) for s, advice in rows])
-        return
-    subscribed.show_list(rows)
-    if more:
-        say(f"there are more: --after {rows[-1][0].id}, or --limit 0 for all")
+        pairs = named.pages(app, after=after, which=which)
+        rows = ((s, await subscribed.to_do(app, s)) async for _, s in pairs)
+        if as_json:
+            await show_json_each(subscribed.told_row(*row) async for row in _first(rows, limit))
+        else:
+            await _show(rows, limit, "no subscriptions" if which == r.ANY else "no such subscriptions")
+
+
+async def _first(rows: AsyncIterator[Row], limit: int) -> AsyncGenerator[Row, None]:
+    """Yield as many rows; all of them for 0."""
+    count = 0
+    async for row in rows:
+        yield row
+        count += 1
+        if count == limit:
+            return
+
+
+async def _show(rows: AsyncIterator[Row], limit: int, empty: str) -> None:
+    """Print rows a page at a time, and where to go on."""
+    part: list[Row] = []
+    last: Row | None = None
+    async for row in _first(rows, limit):
+        if len(part) == named.PAGE:
+            subscribed.show_list(part, empty)
+            part = []
+        part.append(row)
+        last = row
+    subscribed.show_list(part, empty)
+    if last is not None and limit and await anext(rows, None) is not None:
+        say(f"there are more: --after {last[0].id}, or --limit 0 for all")
 
 
 @commands.command
@@ -70,7 +97,7 @@ async def show(
     if follow and as_json:
         raise SetupError("--follow has no end, and JSON has; leave one of them out")
     async with inspected(target, store, url, writes=False) as app:
-        endpoint, s = await subscribed.called(app, name)
+        endpoint, s = await named.called(app, name)
         one = await subscribed.standing(app, endpoint, s)
         if as_json:
             show_json(subscribed.told_all(one))
@@ -123,9 +150,9 @@ async def _ask(
     as_json: bool,
 ) -> int:
     async with inspected(target, store, url) as app:
-        _, s = await subscribed.called(app, name)
+        _, s = await named.called(app, name)
         applied = await subscribed.steering_of(app).ask(s, what)
-        one = await subscribed.standing(app, *await subscribed.called(app, s.id))
+        one = await subscribed.standing(app, *await named.called(app, s.id))
     if as_json:
         show_json({"applied": [told_applied(step) for step in applied], **subscribed.told_all(one)})
     else:
@@ -140,7 +167,7 @@ async def pause(
 ) -> None:
     """Hold its runs: deliveries are taken all the same, within 5 seconds their runs wait for `resume`."""
     async with inspected(target, store) as app:
-        _, s = await subscribed.called(app, name)
+        _, s = await named.called(app, name)
         paused = await subscribed.steering_of(app).pause(s.identity)
     if as_json:
         show_json({"id": s.id, "state": "paused", "changed": paused})
@@ -154,9 +181,9 @@ async def resume(
 ) -> None:
     """Let its held runs go; a process that serves the app executes them."""
     async with inspected(target, store) as app:
-        _, s = await subscribed.called(app, name)
+        _, s = await named.called(app, name)
         released = await subscribed.steering_of(app).resume(s.identity)
-        _, now = await subscribed.called(app, s.id)
+        _, now = await named.called(app, s.id)
     if as_json:
         show_json(
             {"id": s.id, "state": now.state, "changed": released is not None, "released": released or 0}
@@ -185,7 +212,7 @@ async def remove(
     Refused where a job wants it: it would be made anew. What comes late is answered 2xx for 7 days.
     """
     async with inspected(target, store, url) as app:
-        _, s = await subscribed.called(app, name)
+        _, s = await named.called(app, name)
         means = await app.opened.reconciler.means_for(s)
         done = await subscribed.steering_of(app).remove(s.identity, force=force, grace=grace)
     by_hand = not means.automatic and not done.error

@@ -21,7 +21,7 @@ def parse_duration(text: str) -> timedelta:
     # {1,5}: a century in days fits, and timedelta holds every number of it.
     found = re.fullmatch("([0-9]{1,5})([dhms])", text)
     if found is None:
-        raise ValueError(f"{text!r} is no time; write 30d, 12h, 45m, 10s or forever")
+        raise ValueError(f"{text[:100]!r} is no time; write 30d, 12h, 45m, 10s or forever")
     return int(found[1]) * _UNITS[found[2]]
 
 

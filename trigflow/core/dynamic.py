@@ -10,7 +10,7 @@ A job that listens to it is started once for each subscriber that an event is fo
 from __future__ import annotations
 
 import re
-from typing import Any, Generic, ParamSpec, Protocol, TypeVar
+from typing import Any, Generic, ParamSpec, Protocol, TypeGuard, TypeVar
 
 import attrs
 
@@ -53,6 +53,11 @@ class Wish(Generic[PayloadT_co]):
     trigger: Trigger[PayloadT_co]
 
 
+def is_wish(found: object) -> TypeGuard[Wish[object]]:
+    """Tell whether something is what is subscribed to: a dynamic trigger that was called."""
+    return isinstance(found, Wish)
+
+
 @attrs.frozen(eq=False)
 class Dynamic(Generic[A, PayloadT_co]):
     """A trigger to which people subscribe at run time; made by `dynamic`."""
@@ -86,7 +91,8 @@ def dynamic(id: str, event: Callee[A, PayloadT_co], /) -> Dynamic[A, PayloadT_co
         raise SetupError(
             f"dynamic {id[:100]!r}: use letters, digits and . _ - (up to 100, a letter or digit first)"
         )
-    if isinstance(event, Trigger) or not hasattr(event, "specification"):
+    # A trigger has them, too; what stands on the class of an integration has no integration yet.
+    if isinstance(event, Trigger) or not (hasattr(event, "specification") and hasattr(event, "integration")):
         raise SetupError(
             f"dynamic {id!r}: {event!r} is not an event; pass it without calling it, such as github.issues"
         )

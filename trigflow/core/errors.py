@@ -10,6 +10,8 @@
     ├── RegistrationError          a provider's webhook could not be brought in line
     │   ├── RefusedForNow          ... yet: may be asked again at a known time
     │   ├── Unauthorized           ... with these credentials: a person is needed
+    │   │   ├── Forbidden          ... which are good, but may not do this
+    │   │   └── NotConnected       ... which were given up, so that a person connects anew
     │   └── LimitReached           ... for one more subscriber of a connection
     ├── ApiError                   a provider's API answered with an error
     │   ├── NotFound
@@ -45,6 +47,7 @@ class SettingsError(SetupError):
     def __init__(self, name: str, problem: str) -> None:
         super().__init__(f"{name}: {problem}")
         self.name = name
+        self.problem = problem
 
 
 class Rejected(TrigflowError):
@@ -97,6 +100,22 @@ class RefusedForNow(RegistrationError):
 
 class Unauthorized(RegistrationError):
     """The credentials are missing, wrong, or may not do what was asked."""
+
+
+class Forbidden(Unauthorized):
+    """The credentials are good, but may not do what was asked.
+
+    needs: scopes or permissions by the provider's names, where it told them: what is then lacking
+        is the credentials' alone, and not a matter of one repository, say.
+    """
+
+    def __init__(self, text: str, needs: tuple[str, ...] = ()) -> None:
+        super().__init__(text)
+        self.needs = needs
+
+
+class NotConnected(Unauthorized):
+    """A connection was given up, which people are told of: a person must connect it again."""
 
 
 class LimitReached(RegistrationError):

@@ -71,9 +71,12 @@ class Ignored:
 
 @attrs.frozen
 class Signal:
-    """The provider tells of the subscription itself, not of an event."""
+    """The provider tells of the subscription itself, not of an event.
 
-    kind: Literal["expired", "reauthorize", "missed", "removed"]
+    accounts: at a shared webhook, that our app was installed or removed somewhere.
+    """
+
+    kind: Literal["expired", "reauthorize", "missed", "removed", "accounts"]
     detail: str = ""
 
 

@@ -45,8 +45,8 @@ class Options(msgspec.Struct, frozen=True):
     where: a predicate on the structured payload, asked at the start of the run.
     on_success, on_failure: called when the run has ended for good.
     enabled: a disabled job starts no runs; its webhooks stay.
-    expect_every: the time in which something must come for its webhooks; later they count
-        as silent, which is told. Without it that is learned from what came.
+    expect_every: the time in which something must come for its webhooks, those of subscribers
+        too; later they count as silent, which is told. Without it that is learned from what came.
     version: free text, kept with each run.
     """
 
@@ -91,8 +91,8 @@ def trigger(
     expect_every: timedelta | None = None,
 ) -> Callable[[F], F]:
     """Mark a function as a job that listens to these triggers; `Options` tells what each option means."""
-    if expect_every is not None and expect_every < LEAST_EXPECTED:
-        raise SetupError(f"expect_every is {expect_every}; give a minute or more")
+    if expect_every is not None:
+        check_expected(expect_every)
     options = Options(
         id, name, retry, timeout, priority, delay, filter, where, on_success, on_failure, enabled, version,
         expect_every,
@@ -109,6 +109,12 @@ def trigger(
         return function
 
     return mark
+
+
+def check_expected(every: timedelta) -> None:
+    """Refuse a time that nothing can be expected in."""
+    if every < LEAST_EXPECTED:
+        raise SetupError(f"expect_every is {every}; give a minute or more")
 
 
 def mark_of(function: object) -> Mark | None:

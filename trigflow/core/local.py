@@ -8,12 +8,12 @@ from urllib.parse import urlsplit
 
 def is_local(url: object) -> bool:
     """Tell whether a URL leads to the machine that asks."""
-    host = urlsplit(str(url)).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
     try:
+        host = urlsplit(str(url)).hostname or ""
+        if host == "localhost" or host.endswith(".localhost"):
+            return True
         address = ipaddress.ip_address(host)
-    except ValueError:
+    except ValueError:  # a name, or no URL at all
         return False
     return address.is_loopback or address.is_unspecified
 

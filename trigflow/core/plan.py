@@ -38,6 +38,7 @@ Action = Literal[
 ]
 Rotation = Literal["tell", "second", "hook", "no"]
 OVERDUE = 60_000  # milliseconds until what should have been done by now is tried again
+SWITCHED_OFF = "it was switched off at the provider"
 GRACE = timedelta(minutes=10)  # wants of a process that is gone count this long: rolling deploys overlap
 
 
@@ -107,7 +108,11 @@ class Listed(msgspec.Struct, frozen=True):
 
 
 class Step(msgspec.Struct, frozen=True):
-    """One thing to do, and why."""
+    """One thing to do, and why.
+
+    is_off: the provider has the webhook switched off; None: it was not asked.
+    unanswered: why it did not say what it has, so that the step is made from the store alone.
+    """
 
     action: Action
     identity: Identity
@@ -116,6 +121,8 @@ class Step(msgspec.Struct, frozen=True):
     missing: tuple[str, ...] = ()
     orphaned: tuple[str, ...] = ()
     others: int = 0
+    is_off: bool | None = None
+    unanswered: str = ""
 
     @property
     def changes(self) -> bool:
@@ -217,7 +224,7 @@ def _wanted(want: Wanted, row: Known | None, listed: Listed | None, means: Means
     has = listed.ours.events
     if listed.ours.fixed:
         has = tuple(name for name in has if name in want.events)
-    return _differs(want, has, _drift(listed.ours))
+    return msgspec.structs.replace(_differs(want, has, _drift(listed.ours)), is_off=not listed.ours.active)
 
 
 def _by_hand(want: Wanted, row: Known | None, means: Means) -> Step:
@@ -240,7 +247,7 @@ def _first(want: Wanted, listed: Listed | None, means: Means) -> Step:
 
 def _drift(ours: Actual) -> str:
     if not ours.active:
-        return "it was switched off at the provider"
+        return SWITCHED_OFF
     return "" if ours.url_is_current else "the public URL has changed"
 
 

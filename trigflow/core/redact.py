@@ -24,7 +24,9 @@ _URL = re.compile(
 _VALUE = re.compile(r"(?P<before>(?:^[?#]|=))(?P<value>[^&;#=?]+)(?=[&;#]|$)")
 _RANDOM = re.compile(r"(?=[^/]*[0-9])(?=[^/]*[A-Za-z])[^/]{20,}")  # a segment of a path that nobody made up
 _UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
-_ENDPOINT = re.compile(r"(?P<mark>/e/[a-z2-7]{8}/)[a-z2-7]{32}(?![a-z2-7])")  # as opened.py mints them
+_ENDPOINT = re.compile(
+    r"(?P<mark>/e/[a-z2-7]{8}/)[a-z2-7]{32}(?![a-z2-7])"
+)  # as trigflow.opened.parts mints them
 _PAIR = re.compile(r"(?<![\w-])(?P<name>[\w-]{1,80})=(?P<quote>['\"]?)[^\s&;,'\"<>()\[\]{}]+")
 _PAIR_NAME = re.compile("token|secret|passw|signature|(api|access|private)[-_]?key", re.IGNORECASE)
 _SCHEME = re.compile(r"\b(?P<scheme>Bearer|Basic)\s+[A-Za-z0-9._~+/=-]{8,}", re.IGNORECASE)
@@ -38,12 +40,11 @@ def _shown(name: bytes) -> tuple[str, bool]:
 
 def redacted_headers(raw: Sequence[tuple[bytes, bytes]]) -> bytes:
     """Return header fields as JSON pairs in the order received, credentials and signatures hidden."""
-    return msgspec.json.encode(
-        [
-            (text, value.decode("latin-1") if may else HIDDEN)
-            for (text, may), value in ((_shown(name), value) for name, value in raw)
-        ]
-    )
+    shown: list[tuple[str, str]] = []
+    for name, value in raw:
+        text, may = _shown(name)
+        shown.append((text, value.decode("latin-1") if may else HIDDEN))
+    return msgspec.json.encode(shown)
 
 
 def hidden_values(raw: Sequence[tuple[bytes, bytes]]) -> list[str]:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, Literal, TypedDict
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import attrs
 import msgspec
 
 from trigflow.core.durations import FOREVER, parse_duration, shown_duration
 from trigflow.core.errors import SettingsError
+from trigflow.core.redact import redacted_text
 
 Origin = Literal["keyword", "environment", "default"]
 Register = Literal["auto", "plan", "off"]
@@ -23,6 +24,7 @@ MOST_BODIES = 256 * 1024 * 1024
 LEAST_CHECK = timedelta(seconds=10)
 LEAST_SECRET = 24  # bytes, as Standard Webhooks asks for
 LEAST_DEDUPE = timedelta(days=7)
+_TYPES: Mapping[type[object], str] = {bool: "True or False", int: "a whole number", timedelta: "a timedelta"}
 _KEPT = ("bodies", "runs", "deliveries", "noise", "registrations", "dedupe")
 
 
@@ -79,6 +81,7 @@ class Settings:
     keep_dedupe: timedelta = _kept(400, "what a redelivery is known by, at least as long as deliveries")  # noqa: RUF009
 
     def __attrs_post_init__(self) -> None:
+        _check_types(self)
         _check_url(self.url)
         if self.register not in ("auto", "plan", "off"):
             raise SettingsError("register", f"is {self.register!r}; use auto, plan or off")
@@ -107,13 +110,20 @@ class Settings:
         return [key.strip() for key in (self.secret_key or "").split(",") if key.strip()]
 
 
+def _check_types(settings: Settings) -> None:
+    """Refuse what is not of a setting's type: compared or counted with, it would fail elsewhere."""
+    for field in attrs.fields(Settings):
+        value: object = getattr(settings, field.name)
+        default: object = field.default
+        kind = type(default)
+        if kind in _TYPES and type(value) is not kind:
+            raise SettingsError(field.name, f"is {value!r}; use {_TYPES[kind]}")
+        if isinstance(value, timedelta) and value < timedelta(0):
+            raise SettingsError(field.name, f"is {value!r}; use a time that is not negative")
+
+
 def _check_keeping(settings: Settings) -> None:
     times = {name: getattr(settings, f"keep_{name}") for name in _KEPT}
-    for name, time in times.items():
-        if not isinstance(time, timedelta) or time < FOREVER:
-            raise SettingsError(
-                f"keep_{name}", f"is {time!r}; use a timedelta, which is not negative (0: forever)"
-            )
     # A run is shown with its delivery, and is only known as a redelivery's by its dedupe key.
     for shorter, longer in (("runs", "deliveries"), ("deliveries", "dedupe")):
         if times[longer] != FOREVER and not FOREVER < times[shorter] <= times[longer]:
@@ -131,7 +141,7 @@ def _check_keeping(settings: Settings) -> None:
 
 
 def _check_alerts(settings: Settings) -> None:
-    if settings.alert_url is not None and not settings.alert_url.startswith(("https://", "http://")):
+    if settings.alert_url is not None and _parts_of(settings.alert_url) is None:
         raise SettingsError("alert_url", "is no URL; use one such as https://alerts.example.com/in")
     if settings.alert_secret is None:
         return
@@ -149,13 +159,25 @@ def _check_alerts(settings: Settings) -> None:
 def _check_url(url: str | None) -> None:
     if url is None:
         return
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc or parts.query or parts.fragment:
-        raise SettingsError(
-            "url", f"is {url!r}; use a URL such as https://hooks.example.com or https://example.com/hooks"
-        )
-    if parts.username or parts.password:
+    parts = _parts_of(url)
+    if parts is not None and (parts.username or parts.password):
         raise SettingsError("url", "holds a user name or password; leave them out")
+    if parts is None or parts.query or parts.fragment:
+        raise SettingsError(
+            "url",
+            f"is {redacted_text(url)!r}; use a URL such as https://hooks.example.com "
+            "or https://example.com/hooks",
+        )
+
+
+def _parts_of(url: str) -> SplitResult | None:
+    """Take a URL of the web apart; None where it is none."""
+    try:
+        parts = urlsplit(url)
+        is_port = parts.port is None or parts.port > 0
+    except ValueError:
+        return None
+    return parts if parts.scheme in ("http", "https") and parts.hostname and is_port else None
 
 
 class Keywords(TypedDict, total=False):
@@ -164,7 +186,7 @@ class Keywords(TypedDict, total=False):
     url: str | None
     store: str | None
     secret_key: str | None
-    register: str | None
+    register: Register | None
     check_every: timedelta | None
     webhook_ttl: timedelta | None
     alert_url: str | None
@@ -197,7 +219,7 @@ class Resolved(msgspec.Struct, frozen=True):
 def resolve(keywords: Mapping[str, Any], environ: Mapping[str, str]) -> Resolved:
     """Put settings together; a keyword that is None counts as not given.
 
-    Raises SettingsError that names the setting (or its variable) and what it expects,
+    Raises SettingsError that names the keyword or the variable, whichever was given, and what it expects,
     TypeError for a keyword that is no setting.
     """
     names = {field.name for field in attrs.fields(Settings)}
@@ -208,14 +230,23 @@ def resolve(keywords: Mapping[str, Any], environ: Mapping[str, str]) -> Resolved
     values: dict[str, Any] = {}
     origins: dict[str, Origin] = {}
     for field in attrs.fields(Settings):
-        variable = f"{PREFIX}{field.name.upper()}"
+        variable = _variable(field.name)
         origins[field.name] = "default"
         if keywords.get(field.name) is not None:
             values[field.name], origins[field.name] = keywords[field.name], "keyword"
         elif environ.get(variable):
             values[field.name] = _parsed(variable, environ[variable], field.default)
             origins[field.name] = "environment"
-    return Resolved(Settings(**values), origins)
+    try:
+        return Resolved(Settings(**values), origins)
+    except SettingsError as error:
+        if origins[error.name] != "environment":
+            raise
+        raise SettingsError(_variable(error.name), error.problem) from None  # the name that a person wrote
+
+
+def _variable(name: str) -> str:
+    return f"{PREFIX}{name.upper()}"
 
 
 def _parsed(variable: str, text: str, default: object) -> object:
@@ -228,7 +259,7 @@ def _parsed(variable: str, text: str, default: object) -> object:
     try:
         return int(text)
     except ValueError as error:
-        raise SettingsError(variable, f"is {text!r}; use a whole number") from error
+        raise SettingsError(variable, f"is {text[:100]!r}; use a whole number") from error
 
 
 def _time(variable: str, text: str) -> timedelta:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from types import FunctionType
 from typing import Any, Generic, Protocol, TypeVar
 
 import attrs
@@ -43,7 +44,8 @@ class Specification:
 
     name: as received.
     registers: the names told to the provider; mostly the same one.
-    payload: the type that describes it whole; jobs may ask for less.
+    payload: the type that describes it whole; jobs may ask for less. Given as a function, it is
+        asked for when it is needed: an integration has hundreds of types, a program needs a few.
     examples: real payloads by name; the first is the typical one.
     properties: facts of a payload worth a column, by label.
     marked: fields that nobody may read but the job.
@@ -51,7 +53,7 @@ class Specification:
 
     name: str
     source: Source
-    payload: Any
+    _payload: Any
     registers: tuple[str, ...]
     title: str = ""
     description: str = ""
@@ -60,6 +62,11 @@ class Specification:
     examples: Callable[[], Mapping[str, Example]] = dict[str, Example]
     properties: Callable[[Any], Mapping[str, str]] | None = None
     marked: Marked = NOTHING
+
+    @property
+    def payload(self) -> Any:
+        """The type of the whole payload."""
+        return self._payload() if isinstance(self._payload, FunctionType) else self._payload
 
     def check(self) -> None:
         """Raise SetupError where a marked field is in none of the examples: it would hide nothing."""

@@ -50,7 +50,6 @@ class Opened(Parts):
 
     async def _work(self, stack: AsyncExitStack) -> None:
         """Start everything that goes on in the background, each under supervision."""
-        await self.upkeep.begin()
         await self.rows.ensure()
         stack.push_async_callback(self._leave)
         group = await stack.enter_async_context(anyio.create_task_group())
@@ -59,6 +58,7 @@ class Opened(Parts):
         group.start_soon(keep, "store", self.watch.watch)
         group.start_soon(keep, "wants", self._remember)
         group.start_soon(keep, "connections", self.connections.keep_fresh)
+        group.start_soon(keep, "strangers", self.strangers.keep_up)
         for name, loop in self.upkeep.loops().items():
             group.start_soon(keep, name, loop)
         group.start_soon(keep, "retention", Retention(self.store, self.settings, self.clock).keep_up)
@@ -111,6 +111,7 @@ class Opened(Parts):
 
     def serve(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one HTTP request."""
+        self.upkeep.outages.serve()
         return serve_http(self, scope, receive, send)
 
     # --- what the intake asks for
@@ -136,11 +137,11 @@ class Opened(Parts):
 
     def prove(self, nonce: str) -> dict[str, str]:
         """Answer a probe."""
-        return self.registering.prove(nonce)
+        return self.registering.prober.prove(nonce, self.store.store_id)
 
     def prove_body(self, nonce: str, body: bytes, headers: Headers) -> dict[str, str]:
         """Answer a probe that has a body: what arrived of it."""
-        return self.registering.prove_body(nonce, body, headers)
+        return self.registering.prober.prove_body(nonce, self.store.store_id, body, headers)
 
     async def consent(self, path: str, scope: Scope) -> Response:
         """Answer the pages of a consent."""

@@ -34,9 +34,11 @@ from trigflow.runtime.intake.origins import Origins
 from trigflow.runtime.intake.receive import Receiver
 from trigflow.runtime.intake.replay import Replayer
 from trigflow.runtime.intake.routes import AnySource, Routes
+from trigflow.runtime.intake.strangers import Strangers
 from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.registration.collect import (
     client_owners,
+    expectations_of,
     identity_of,
     installed,
     integrations_of,
@@ -80,9 +82,9 @@ class Parts:
         *,
         clock: Clock | None,
         chance: Callable[[], float],
-        works: bool = True,
-        app_given: Mapping[Integration, Credentials] | None = None,
-        alert_sinks: Sequence[AlertSink] = (),
+        works: bool,
+        app_given: Mapping[Integration, Credentials],
+        alert_sinks: Sequence[AlertSink],
     ) -> None:
         """Put the parts together; nothing is opened yet.
 
@@ -99,11 +101,11 @@ class Parts:
         self.patience: Patience = Patience(settings.body_timeout)
         self.base_url: str | None = None if settings.url is None else settings.url.rstrip("/")
         self.clock: Clock = clock or SystemClock()
-        named = [*given, *(app_given or {})]
+        named = [*given, *app_given]
         self.integrations: dict[str, Integration] = integrations_of(jobs, named)
         self.sources: dict[str, AnySource] = sources_of(jobs, named)
         self._given = {integration.connection_ref: told for integration, told in given.items()}
-        self._app_given = {integration.id: told for integration, told in (app_given or {}).items()}
+        self._app_given = {integration.id: told for integration, told in app_given.items()}
         self._chance = chance
         self._standing = Standing(
             self.clock, chance, executes=lambda: self.engine.alive, watch=lambda: self.watch
@@ -115,8 +117,8 @@ class Parts:
     async def _assemble(self, stack: AsyncExitStack) -> None:
         """Put everything together; what has to be closed goes on the stack."""
         self.ids: Ids = Ids(self.clock.now, secrets.token_bytes)
-        keys = secret_keys(self.settings, in_memory=self.settings.store == MEMORY)
         in_memory = self.settings.store == MEMORY
+        keys = secret_keys(self.settings, in_memory=in_memory)
         self.vault: Vault = Vault(keys, None if in_memory else lambda: kept_keys(self.settings))
         self.store: Store = await stack.enter_async_context(_store(self.settings))
         self.mark: str = f"/e/{self.store.store_id}/"
@@ -164,6 +166,7 @@ class Parts:
             self.executor.handover if self._executes else _Nobody(),
             self.vault, self.sealer, self.clock, self.ids,
             activities=self.activities, on_signal=self._signal, on_stranger=self._stranger,
+            on_accounts=self._accounts_told,
         )  # fmt: skip
         self.replayer: Replayer = Replayer(
             self.store,
@@ -177,11 +180,15 @@ class Parts:
             self.ids,
             self.public_url,
         )
+        self.strangers: Strangers = Strangers(
+            self.store, self.sources, self.routes, self.receiver, self.audience, self.sealer, self.clock,
+            self.public_url,
+        )  # fmt: skip
 
     def _make_registration(self, keys: Sequence[str]) -> None:
         self.rows: Rows = Rows(
             wants_of(self.jobs), self.sources, self.store, self.routes, self.vault, self.clock, self.ids,
-            token=self._token, owner=self._owner,
+            token=self._token, owner=self._owner, expects=expectations_of(self.jobs),
         )  # fmt: skip
         steps = Steps(
             self.sources, self.store, self.clients, self.routes, self.vault, self.clock, self.ids,
@@ -202,11 +209,12 @@ class Parts:
         )  # fmt: skip
         self.registering: Registering = Registering(
             self.reconciler, self.store, self.clock, keys, base_url=self.base_url,
-            mounted_at=lambda: self.mounted_at, only_plans=self.settings.register == "plan",
+            mounted_at=lambda: self.mounted_at,
+            heed=self.upkeep.heed if self.settings.register == "plan" else None,
         )  # fmt: skip
         self.discovery: Discovery = Discovery(
             self.rows.wants, self.sources, self.integrations, self.connections, self.rows, self.clock,
-            signal=self._signal,
+            signal=self._accounts_known,
         )  # fmt: skip
 
     async def _find_left_over(self) -> None:
@@ -218,10 +226,18 @@ class Parts:
                 self.sources[source.id] = source
 
     async def _beat(self) -> None:
-        await self.store.beat(self._owner, now=int(self.clock.now() * 1000))
+        listens = self.upkeep.outages.listens
+        await self.store.beat(self._owner, now=int(self.clock.now() * 1000), listens=listens)
 
     def _signal(self) -> None:
         self.registering.signal()
+
+    def _accounts_known(self) -> None:
+        self._signal()
+        self.strangers.look()
+
+    def _accounts_told(self) -> None:
+        self.discovery.told()
 
     def _stranger(self) -> None:
         self.discovery.stranger()
@@ -240,6 +256,7 @@ class Parts:
             await alerts.raise_(subject, cause, "connect it again with `trigflow connect`")
         else:
             await alerts.clear(subject)
+            self._signal()  # what waited for it is due
 
     @property
     def _executes(self) -> bool:

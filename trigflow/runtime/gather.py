@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
@@ -13,7 +13,7 @@ from trigflow.core.events import Event
 from trigflow.core.jobs import Job, Mark, build_job, mark_of
 from trigflow.core.runs import Run
 from trigflow.runtime.execution.io import IO, SyncIO
-from trigflow.sources.credentials import Credentials
+from trigflow.sources.credentials import Credentials, Field
 from trigflow.sources.external import Delivery, is_webhook
 from trigflow.sources.integration import Integration
 
@@ -80,8 +80,33 @@ def credentials_given(
         given = {field: told} if isinstance(told, str) else told
         if not any(given.values()):
             raise SetupError(f"connections: the credentials of {integration.id} are empty")
+        # Made tokens may be given, too, and an integration may know of fields that it does not declare.
+        if integration.auth and not any(way.mints for way in integration.auth):
+            _check_names("connections", integration, given, fields)
         found[integration] = Credentials(given)
     return found
+
+
+def app_credentials_given(
+    apps: Iterable[tuple[Integration, Mapping[str, str]]],
+) -> Mapping[Integration, Credentials]:
+    """Return credentials of our apps at providers by integration; SetupError for unknown fields."""
+    found: dict[Integration, Credentials] = {}
+    for integration, given in apps:
+        fields = [field for way in integration.auth for field in way.app_fields]
+        _check_names("app_credentials", integration, given, fields)
+        found[integration] = Credentials(given)
+    return found
+
+
+def _check_names(
+    keyword: str, integration: Integration, given: Mapping[str, str], fields: Sequence[Field]
+) -> None:
+    names = dict.fromkeys(field.name for field in fields)
+    unknown = ", ".join(name for name in given if name not in names)
+    if unknown:
+        known = ", ".join(names) or "none"
+        raise SetupError(f"{keyword}: {integration.id} has no field {unknown}; it has: {known}")
 
 
 def _module(name: str) -> ModuleType:

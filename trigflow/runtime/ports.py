@@ -14,9 +14,9 @@ import anyio
 import msgspec
 
 from trigflow.runtime import records as r, views as v
+from trigflow.runtime.health_ports import Health as Health
 from trigflow.runtime.registry_ports import (
     Connections as Connections,
-    Health as Health,
     Registry as Registry,
     Subscribers as Subscribers,
 )
@@ -56,6 +56,42 @@ class Intake(Protocol):
 
     async def replay(self, event_row: str, run: r.NewRun, *, at: int) -> bool:
         """Start a run for a kept event; False where it, or its payload, is no longer kept."""
+        ...
+
+
+class Strangers(Protocol):
+    """Where verified deliveries wait for their account to become known.
+
+    An address is an endpoint's id and an account.
+    """
+
+    async def waited_for(self, *, after: tuple[str, str], limit: int) -> r.WaitedFor:
+        """Look at up to `limit` accounts that are waited for, from one on; ("", "") for the first.
+
+        Costs as much for an account that one delivery waits for as for one that a million do.
+        """
+        ...
+
+    async def waiting(self, address: tuple[str, str], *, after: str, limit: int) -> Sequence[str]:
+        """Return the ids of deliveries that wait for an account, the first received first."""
+        ...
+
+    async def adopt(
+        self, account: str, delivery: r.NewDelivery, then: Callable[[r.Accepted], object] | None = None
+    ) -> r.Accepted | None:
+        """Keep, in one transaction, what a waiting delivery says for an account, as `accept` does.
+
+        delivery: has the id of the one that waits. Of that one only what became of it changes.
+        None where it no longer waits for this account, or its body is no longer kept.
+        """
+        ...
+
+    async def stop_waiting(self, address: tuple[str, str], delivery_id: str) -> None:
+        """Have a delivery wait for an account no longer; it stays as it is."""
+        ...
+
+    async def stop_waiting_before(self, at: int, *, limit: int) -> int:
+        """Have up to `limit` deliveries from before a moment wait no longer; return how many it were."""
         ...
 
 
@@ -100,8 +136,8 @@ class Queue(Protocol):
         """Claim due runs that nobody has, or whose owner's last beat is before `alive_since`."""
         ...
 
-    async def beat(self, owner: str, *, now: int) -> None:
-        """Say that a process lives."""
+    async def beat(self, owner: str, *, now: int, listens: bool = False) -> None:
+        """Say that a process lives, and whether it takes deliveries."""
         ...
 
     async def leave(self, owner: str) -> None:
@@ -181,7 +217,9 @@ class Retention(Protocol):
         ...
 
 
-class Store(Intake, Runs, Queue, Registry, Subscribers, Connections, Health, Log, Retention, Protocol):
+class Store(
+    Intake, Strangers, Runs, Queue, Registry, Subscribers, Connections, Health, Log, Retention, Protocol
+):
     """Where all is kept."""
 
     @property

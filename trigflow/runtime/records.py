@@ -13,6 +13,8 @@ import msgspec
 
 from trigflow.core.runs import Final
 from trigflow.runtime.subscription_records import (
+    ANY as ANY,
+    FAILS as FAILS,
     TAKES_NOTHING as TAKES_NOTHING,
     Activity as Activity,
     AlertRow as AlertRow,
@@ -21,6 +23,8 @@ from trigflow.runtime.subscription_records import (
     ConnectionState as ConnectionState,
     Coverage as Coverage,
     Endpoint as Endpoint,
+    Listened as Listened,
+    QuietPeriod as QuietPeriod,
     Recovery as Recovery,
     RegistrationAttempt as RegistrationAttempt,
     StoredKey as StoredKey,
@@ -29,6 +33,7 @@ from trigflow.runtime.subscription_records import (
     Subscription as Subscription,
     SubscriptionState as SubscriptionState,
     Want as Want,
+    Which as Which,
 )
 
 DeliveryOutcome = Literal["accepted", "duplicate", "handshake", "ignored", "rejected", "failed"]
@@ -125,6 +130,7 @@ class Update(msgspec.Struct, frozen=True, gc=False):
     activates: it was verified, so a pending subscription works.
     state, cause: the provider's signal, if there was one. gone: what was
         registered no longer exists there. asked: what is to be done at the next look.
+    accounts: which accounts our app may act for has changed; a store keeps nothing of it.
     """
 
     subscription_id: str
@@ -135,11 +141,14 @@ class Update(msgspec.Struct, frozen=True, gc=False):
     cause: str = ""
     gone: bool = False
     asked: str = ""
+    accounts: bool = False
 
     @property
     def says_something(self) -> bool:
-        """Tell whether there is anything to write."""
-        return self.activates or bool(self.fetches or self.cause) or self.metadata is not None
+        """Tell whether there is anything to write or to do."""
+        return (
+            self.activates or self.accounts or bool(self.fetches or self.cause) or self.metadata is not None
+        )
 
 
 class NewDelivery(msgspec.Struct, frozen=True, gc=False):
@@ -147,6 +156,7 @@ class NewDelivery(msgspec.Struct, frozen=True, gc=False):
 
     subscription_id: None where it is for none, or for several.
     sealed: the body is encrypted.
+    waits_for: accounts that are not known yet; it is found by them once they are.
     """
 
     id: str
@@ -164,6 +174,18 @@ class NewDelivery(msgspec.Struct, frozen=True, gc=False):
     updates: tuple[Update, ...] = ()
     sealed: bool = False
     key_serial: int | None = None  # of the key that verified it
+    waits_for: tuple[str, ...] = ()
+
+
+class WaitedFor(msgspec.Struct, frozen=True):
+    """What a look at the accounts that are waited for has found.
+
+    known: those that have a subscription now, as (endpoint id, account). after: where to look on;
+    None at the end.
+    """
+
+    known: tuple[tuple[str, str], ...]
+    after: tuple[str, str] | None
 
 
 class Accepted(msgspec.Struct, frozen=True, gc=False):

@@ -5,7 +5,7 @@ Others import these through `trigflow.runtime.ports`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from trigflow.core.plan import Identity
@@ -49,16 +49,38 @@ class Registry(Protocol):
         """Return all endpoints that are not removed, with all subscriptions; for tests and small stores."""
         ...
 
-    async def page(self, *, after: str = "", limit: int) -> Sequence[r.Endpoint]:
+    async def page(self, *, after: str = "", limit: int, which: r.Which = r.ANY) -> Sequence[r.Endpoint]:
         """Return subscriptions that are not removed by id, those after one of them: as `endpoints_for`."""
         ...
 
-    async def due(self, *, now: int, limit: int) -> Sequence[r.Endpoint]:
-        """Return subscriptions to be looked at by now, the longest due first: as `endpoints_for`."""
+    async def starting(self, prefix: str, *, limit: int) -> Sequence[r.Subscription]:
+        """Return subscriptions that are not removed and whose key starts so, by source, key, connection."""
         ...
 
-    async def next_look(self) -> int | None:
-        """Tell when the next subscription is to be looked at."""
+    async def due(
+        self, *, now: int, limit: int, but: Collection[str] = (), but_of: Collection[str] = ()
+    ) -> Sequence[r.Endpoint]:
+        """Return subscriptions to be looked at by now, the longest due first: as `endpoints_for`.
+
+        Left out is what goes through the connections `but`, through any of the integrations
+        `but_of`, or through one that is quiet.
+        """
+        ...
+
+    async def next_look(self, *, now: int) -> int | None:
+        """Tell when the next subscription is to be looked at, or a quiet period is over."""
+        ...
+
+    async def refs_in_use(self, *, after: str = "", limit: int) -> Sequence[str]:
+        """Return the connections of subscriptions that are not removed, in order, those after one."""
+        ...
+
+    async def hush(self, quiet: r.QuietPeriod, *, now: int) -> None:
+        """Keep that a connection is quiet; what is kept for longer stays."""
+        ...
+
+    async def quiet(self, connection: str, *, now: int) -> r.QuietPeriod | None:
+        """Return what is kept of a connection that is quiet now."""
         ...
 
     async def look_soon(self, identities: Collection[Identity]) -> None:
@@ -134,6 +156,10 @@ class Registry(Protocol):
         """Keep how long a provider keeps an endpoint's subscriptions, as a handshake told."""
         ...
 
+    async def set_facts(self, endpoint_id: str, facts: bytes) -> None:
+        """Keep what handshakes at an endpoint compare with: JSON text, strings by name."""
+        ...
+
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
         """Mark a subscription removed, and its endpoint if it was the last.
 
@@ -147,15 +173,20 @@ class Registry(Protocol):
         ...
 
     async def claim_subscription(self, subscription_id: str, owner: str, *, now: int, until: int) -> bool:
-        """Take the right to register; False where another process has it."""
+        """Take the right to register; False where another process has it that is not known to be dead."""
         ...
 
     async def release_subscription(self, subscription_id: str, owner: str) -> None:
         """Give the right back."""
         ...
 
-    async def put_wants(self, owner: str, wants: Sequence[r.Want], *, at: int) -> None:
-        """Replace what one process wants."""
+    async def put_wants(
+        self, owner: str, wants: Sequence[r.Want], *, at: int, expects: Mapping[str, int] = ...
+    ) -> None:
+        """Replace what one process wants.
+
+        expects: milliseconds in which its jobs expect something for each subscriber, by dynamic trigger.
+        """
         ...
 
     async def wants(self, *, since: int) -> Sequence[r.Want]:
@@ -209,6 +240,10 @@ class Subscribers(Protocol):
         """Return those of one dynamic trigger by key, after one of them."""
         ...
 
+    async def subscribers_called(self, key: str, *, limit: int) -> Sequence[r.Subscriber]:
+        """Return those with a key, of whatever dynamic trigger, by that."""
+        ...
+
 
 class Connections(Protocol):
     """Where accounts' credentials are kept."""
@@ -258,63 +293,4 @@ class Connections(Protocol):
 
     async def subscribed_through(self, ref: str, *, limit: int) -> Sequence[r.Subscriber]:
         """Return some of those who subscribed through a connection."""
-        ...
-
-
-class Health(Protocol):
-    """Where it is kept how subscriptions do, and who was told."""
-
-    async def note_activity(self, activities: Sequence[r.Activity]) -> None:
-        """Add to subscriptions' activity, and to keys that they were used. A silent one is active again."""
-        ...
-
-    async def eldest(self, *, alive_since: int) -> int | None:
-        """Tell when the eldest of the processes began that were alive since then; None where none was."""
-        ...
-
-    async def last_beat(self) -> int | None:
-        """Tell when any process was last alive."""
-        ...
-
-    async def log_recovery(self, recovery: r.Recovery) -> None:
-        """Keep a stretch of coverage."""
-        ...
-
-    async def recoveries(self, subscription_id: str) -> Sequence[r.Recovery]:
-        """Return a subscription's stretches, newest first."""
-        ...
-
-    async def received(self, subscription_id: str, *, since: int, until: int) -> int:
-        """Count the verified deliveries of a time."""
-        ...
-
-    async def raise_alert(self, alert: r.AlertRow) -> bool:
-        """Keep an alert; False where one of the same subject and cause is open."""
-        ...
-
-    async def alert_told(self, subject: str, cause: str, *, at: int) -> None:
-        """Keep that an alert was told."""
-        ...
-
-    async def clear_alerts(self, subject: str, *, but: str = "") -> int:
-        """Close a subject's open alerts, but for that of one cause; return how many."""
-        ...
-
-    async def alerts(self) -> Sequence[r.AlertRow]:
-        """Return the open ones, the oldest first."""
-        ...
-
-    async def log_audit(self, entry: r.AuditEntry) -> None:
-        """Keep what somebody did."""
-        ...
-
-    async def audit(self, *, limit: int) -> Sequence[r.AuditEntry]:
-        """Return what was done, newest first."""
-        ...
-
-    async def reseal(self, seal: Callable[[bytes], bytes], *, after: str, limit: int) -> str | None:
-        """Replace up to `limit` sealed values by what `seal` makes of them; return where to go on, if at all.
-
-        Keys, connections, sealed bodies, payloads, results: whatever a key ring sealed.
-        """
         ...

@@ -14,7 +14,8 @@ import msgspec
 SubscriptionState = Literal[
     "pending", "active", "paused", "silent", "failing", "expired", "disabled", "removed"
 ]
-TAKES_NOTHING: tuple[SubscriptionState, ...] = ("disabled", "removed")
+TAKES_NOTHING: tuple[SubscriptionState, ...] = ("removed",)
+FAILS: tuple[SubscriptionState, ...] = ("failing", "expired", "disabled")
 Coverage = Literal["events", "all", "unknown"]
 
 
@@ -113,6 +114,18 @@ class Want(msgspec.Struct, frozen=True):
         return (self.source, self.key, self.connection)
 
 
+class Which(msgspec.Struct, frozen=True):
+    """Which subscriptions are meant; None: whatever it is. called: an id or a key, as it is written."""
+
+    called: str | None = None
+    connection: str | None = None
+    source: str | None = None
+    state: SubscriptionState | None = None
+
+
+ANY = Which()
+
+
 class Activity(msgspec.Struct, frozen=True):
     """Verified deliveries for a subscription since it was last noted.
 
@@ -135,10 +148,28 @@ class RegistrationAttempt(msgspec.Struct, frozen=True):
     subscription_id: str
     action: str
     reason: str
-    outcome: Literal["done", "refused", "failed"]
+    outcome: Literal["done", "refused", "failed", "quiet"]
     error: str
     at: int
     took_ms: int
+
+
+class Listened(msgspec.Struct, frozen=True):
+    """The time in which some process took deliveries all along; until: its last sign of life."""
+
+    since: int
+    until: int
+
+
+class QuietPeriod(msgspec.Struct, frozen=True):
+    """A time in which nobody calls a provider through a connection, because it asked for that.
+
+    until: unix ms, after the end. cause: what it said.
+    """
+
+    connection: str
+    until: int
+    cause: str
 
 
 class Recovery(msgspec.Struct, frozen=True):
@@ -174,6 +205,7 @@ class Subscriber(msgspec.Struct, frozen=True):
     """One who subscribed at run time: (dynamic, key) is unique.
 
     metadata: JSON text. filter: what of the events is meant, as JSON text; None: all of them.
+    expect_every: milliseconds in which something must come, if whoever subscribed said so.
     """
 
     dynamic: str
@@ -186,6 +218,7 @@ class Subscriber(msgspec.Struct, frozen=True):
     metadata: bytes = b"null"
     created_at: int = 0
     filter: bytes | None = None
+    expect_every: int | None = None
 
     @property
     def identity(self) -> tuple[str, str, str]:

@@ -106,7 +106,7 @@ class Auth:
     app_fields: tuple[Field, ...] = ()
 
     def from_environment(self, environ: Mapping[str, str] = os.environ) -> Credentials | None:
-        """Read one account's fields; None where there are none, or a required one is missing or empty."""
+        """Read one account's fields; None where none is set, or a required one is missing or empty."""
         return _read(self.fields, environ)
 
     def app_from_environment(self, environ: Mapping[str, str] = os.environ) -> Credentials | None:
@@ -130,7 +130,7 @@ class Auth:
 
 def _read(fields: tuple[Field, ...], environ: Mapping[str, str]) -> Credentials | None:
     values = {field.name: environ.get(field.env, "") for field in fields}
-    if not fields or any(field.required and not values[field.name] for field in fields):
+    if not any(values.values()) or any(field.required and not values[field.name] for field in fields):
         return None
     return Credentials({name: value for name, value in values.items() if value})
 

@@ -87,6 +87,8 @@ class Handshake:
     secret: the endpoint's secret arrives here; taken once, while pending.
     lease: how long the provider keeps the subscription, in seconds.
     while_pending: refused once the endpoint is active.
+    ends: a fact, and what it is once the provider was asked to end the subscription. It asks back
+        then, perhaps long after: such a handshake is answered at a removed endpoint, too.
     """
 
     method: str
@@ -99,6 +101,7 @@ class Handshake:
     while_pending: bool = False
     origins: tuple[str, ...] = ()
     refusal: int = 403
+    ends: tuple[str, str] | None = None
 
     def applies(self, request: Request) -> bool:
         """Tell whether a request is this handshake."""
@@ -147,6 +150,19 @@ def answer(
         if handshake.applies(request):
             return _answered(handshake, request, keys, pending, facts)
     return None
+
+
+def farewell(handshakes: Sequence[Handshake], facts: Mapping[str, str]) -> Mapping[str, str]:
+    """Return the facts of an endpoint that are needed once its provider was asked to end.
+
+    facts: those of the endpoint while it is registered.
+    """
+    found: dict[str, str] = {}
+    for one in handshakes:
+        if one.ends is not None:
+            found |= {check.fact: facts[check.fact] for check in one.checks if check.fact in facts}
+            found[one.ends[0]] = one.ends[1]
+    return found
 
 
 def _answered(
@@ -254,7 +270,8 @@ def hub_challenge(*, fact: str = "verify_token") -> Handshake:
 def hub_intent(*, topic: str = "topic", mode: str = "mode") -> Handshake:
     """Confirm to a WebSub hub what we asked for: the facts `topic` and `mode` ("subscribe" if unset).
 
-    Captures the granted lease. Anything else is answered 404, which the hub takes for a no.
+    Captures the granted lease. Anything else is answered 404, which the hub takes for a no. Once we
+    have asked it to end the subscription, that alone is confirmed, also after the endpoint's removal.
     """
     challenge = query("hub.challenge")
     return Handshake(
@@ -264,6 +281,7 @@ def hub_intent(*, topic: str = "topic", mode: str = "mode") -> Handshake:
         checks=(Check(query("hub.topic"), topic), Check(query("hub.mode"), mode, "subscribe")),
         lease=Guarded(query("hub.lease_seconds"), LEASE),
         refusal=404,
+        ends=(mode, "unsubscribe"),
     )
 
 

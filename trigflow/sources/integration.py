@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
@@ -68,6 +68,8 @@ class Integration:
 
     def __init_subclass__(cls, *, id: str, auth: Sequence[Auth] = ()) -> None:  # noqa: A002
         cls.id, cls.auth = id, tuple(auth)
+        if _is_made(cls):
+            return
         # A field of every integration; one of this class, which is none, would not be collected.
         setattr(cls, "__annotations__", {**inspect.get_annotations(cls), "connection": "str"})  # noqa: B010 - no type
         cls.connection = ""  # type: ignore[assignment, method-assign]  # the field's default
@@ -90,6 +92,13 @@ class Integration:
         Raises Unauthorized where they are not. Nothing is kept that was not checked.
         """
         raise SetupError(f"integration {self.id} can't check credentials; define `check`")
+
+    async def uncovered(self, client: Any, events: Collection[str]) -> Sequence[str]:
+        """Name the events that the credentials don't cover, each with what it needs; none if that is unknown.
+
+        events: as told to the provider. `trigflow doctor` asks, before anything is registered.
+        """
+        return ()
 
     async def accounts(self, client: Any) -> Sequence[Account]:
         """Return the accounts that our app at the provider may act for; none where there is no such app.
@@ -117,6 +126,13 @@ class Integration:
         """Find credentials in the environment."""
         ways = (way.from_environment(environ) for way in self.auth)
         return next((found for found in ways if found is not None), None)
+
+
+def _is_made(cls: type[Integration]) -> bool:
+    """Tell whether a class is what its bases are already; making one anew takes a millisecond."""
+    fields = {base.__dict__.get("__attrs_attrs__") for base in cls.__mro__} - {None}
+    own = inspect.get_annotations(cls) or "__attrs_post_init__" in vars(cls)
+    return len(fields) == 1 and not own
 
 
 class BoundEvent(Generic[A, T]):
@@ -172,7 +188,7 @@ class EventMethod(Generic[I, A, T]):
 
 def event(
     name: str,
-    payload: type[T],
+    payload: type[T] | Callable[[], type[T]],
     /,
     *,
     source: ExternalSource[ParamsT, Any, Any],
@@ -186,6 +202,7 @@ def event(
     """Declare an event specification on a method of an integration.
 
     name: as received. registers: as told to the provider, if different.
+    payload: its type, or `lambda: module.Type` where modules of types are imported only when needed.
     The method's keywords are the params of a trigger; it returns the source's
     params, with `When` also a filter. Its docstring is title and description.
     sensitive: fields of the payload that nobody may read but the job, such as

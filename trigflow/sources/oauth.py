@@ -15,6 +15,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode, urlsplit
 
+import attrs
+
 from trigflow.core.errors import ApiError, SetupError, Unauthorized
 from trigflow.sources.credentials import Auth, Credentials, Field, Token
 from trigflow.sources.token_endpoint import Answer, ClientAuth, TokenEndpoint, check_url, posted
@@ -131,7 +133,13 @@ class OAuth2(Auth):
         body: str = _client(app).prepare_request_body(
             code=code, redirect_uri=redirect_url, include_client_id=False, **more
         )
-        return await self._endpoint.ask(body, app, http, now=now, hidden=[code, verifier])
+        token = await self._endpoint.ask(body, app, http, now=now, hidden=[code, verifier])
+        if self.refreshes:
+            return token
+        # One that is never used would only be at risk, and have the token renewed before its end.
+        return attrs.evolve(
+            token, values={name: value for name, value in token.values.items() if name != "refresh_token"}
+        )
 
     async def token(
         self, app: Credentials, kept: Credentials, http: httpx.AsyncClient, *, now: datetime

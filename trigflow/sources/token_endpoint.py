@@ -16,6 +16,7 @@ import attrs
 import msgspec
 
 from trigflow.core.errors import ApiError, RateLimited, SetupError, Unauthorized
+from trigflow.core.local import is_local
 from trigflow.core.redact import redacted_text, without
 from trigflow.sources.credentials import Credentials, Token
 
@@ -80,7 +81,11 @@ class TokenEndpoint:
         if answer.status_code >= 400 or not isinstance(access, str) or not access:
             raise ApiError(self._what, answer.status_code, "the answer holds neither a token nor an error")
         account = self.account_from and self._read_by(self.account_from, raw, answer.status_code)
-        return Token(self._values(access, told), _expiry(told.get("expires_in"), now), account)
+        return Token(
+            self._values(access, told),
+            _expiry(told.get("expires_in"), now),
+            None if account is None else str(account),  # many providers' ids are numbers
+        )
 
     def _read_by(self, reads: Callable[[Answer], T], raw: Answer, status: int) -> T:
         """Have a provider's own function read an answer; what it raises may quote new tokens."""
@@ -118,9 +123,13 @@ class TokenEndpoint:
 
 def check_url(url: str) -> None:
     """Refuse a URL that is neither https nor on this machine; SetupError."""
-    parts = urlsplit(url)
-    local = parts.hostname in ("127.0.0.1", "::1", "localhost")
-    if not parts.hostname or parts.scheme not in ("https", "http") or (parts.scheme == "http" and not local):
+    try:
+        parts = urlsplit(url)
+        is_private = parts.scheme == "https" or (parts.scheme == "http" and is_local(url))
+        can_be_used = is_private and bool(parts.hostname)
+    except ValueError:  # [ without ]
+        can_be_used = False
+    if not can_be_used:
         raise SetupError(f"OAuth: {url!r} can't be used; give an https:// URL")
 
 
@@ -165,8 +174,8 @@ def _read(answer: httpx.Response, what: str) -> dict[str, Any]:
 
 def _expiry(seconds: object, now: datetime) -> datetime | None:
     """Return when a token ends: `expires_in` is a number, and sometimes text of one."""
-    if isinstance(seconds, str) and re.fullmatch("[0-9]{1,10}", seconds):
-        seconds = int(seconds)
+    if isinstance(seconds, str) and re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,6})?", seconds):
+        seconds = float(seconds)
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 1e10:
         return None
     return now + min(timedelta(seconds=seconds), LONGEST_LIFE)

@@ -59,12 +59,13 @@ class Conformance:
         raise AssertionError(f"{type(self).__name__} must define trigger(integration)")
 
     def test_every_example_fits_the_payload_type_of_its_event(self) -> None:
-        """Structure each example into the type that its event declares."""
-        for name, specification in self.integration.specifications():
-            examples = specification.examples()
-            assert examples, f"{name} has no examples"
-            for example in examples.values():
+        """Structure each example into the type that its event declares; of rare events none may be known."""
+        known = False
+        for _, specification in self.integration.specifications():
+            for example in specification.examples().values():
                 structure_into(specification.payload)(example.read())
+                known = True
+        assert known, f"no event of {self.integration.id} has an example"
 
     def test_every_field_that_is_marked_sensitive_is_in_an_example(self) -> None:
         """Look for the marked fields: a path that leads nowhere hides nothing."""

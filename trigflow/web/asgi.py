@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 from math import ceil
 from time import monotonic
 from typing import Protocol
@@ -178,15 +177,15 @@ def _declared(scope: Scope, limit: int) -> int | Response:
     headers = scope["headers"]
     if len(headers) > MOST_HEADERS or len(scope.get("query_string", b"")) > LARGEST_QUERY:
         return TOO_MUCH_HEAD
-    if sum(map(len, chain.from_iterable(headers))) > LARGEST_HEAD:
+    head, declared = 0, -1
+    for name, value in headers:
+        head += len(name) + len(value)
+        if name == b"content-length":
+            if not value.isdigit() or len(value) > 15 or declared not in (-1, int(value)):
+                return BAD_LENGTH
+            declared = int(value)
+    if head > LARGEST_HEAD:
         return TOO_MUCH_HEAD
-    declared = None
-    for value in [value for name, value in headers if name == b"content-length"]:
-        if not value.isdigit() or len(value) > 15 or declared not in (None, int(value)):
-            return BAD_LENGTH
-        declared = int(value)
-    if declared is None:
-        return -1
     return declared if declared <= limit else TOO_LARGE
 
 

@@ -121,6 +121,8 @@ async def examine_certificate(
     asked = await attempt_async(lambda: _ends_at(host, port, context))
     if isinstance(asked, Raised):
         told = f"{type(asked.error).__name__} {asked.error}".strip()
+        if not isinstance(asked.error, ssl.SSLError):  # no name, no answer: there was none to look at
+            return Finding(PART, "certificate", f"not seen: {told}", "make the public URL lead to this app")
         return Finding(PART, "certificate", f"not accepted: {told}", "mend the certificate or its chain")
     return _certificate(asked.value - now())
 

@@ -48,16 +48,14 @@ class Prober:
         """Take the keys: the first signs, and answers signed with any are believed."""
         self._serializer = URLSafeSerializer(list(reversed(ring)), salt=SALT)  # it signs with the last
 
-    def prove(self, nonce: str, root: str, store_id: str) -> dict[str, str]:
+    def prove(self, nonce: str, store_id: str) -> dict[str, str]:
         """Answer a probe: signed, so that nobody else can."""
-        return {"proof": self._serializer.dumps([nonce, store_id]), "root": root}
+        return {"proof": self._serializer.dumps([nonce, store_id])}
 
-    def prove_body(
-        self, nonce: str, root: str, store_id: str, body: bytes, headers: Headers
-    ) -> dict[str, str]:
+    def prove_body(self, nonce: str, store_id: str, body: bytes, headers: Headers) -> dict[str, str]:
         """Answer a probe that has a body: what arrived of it and of some of its header fields, signed."""
         arrived = [sha256(body).hexdigest(), len(body), [headers.get(name) for name in PROBED]]
-        return {"proof": self._serializer.dumps([nonce, store_id, arrived]), "root": root}
+        return {"proof": self._serializer.dumps([nonce, store_id, arrived])}
 
     async def send(
         self, url: str, store_id: str, client: httpx.AsyncClient, body: bytes, fields: Mapping[str, str]
@@ -109,8 +107,7 @@ class Prober:
         if answer.status_code != OK:
             raise Unreachable(_not_ours(url, answer, mounted_at()))
         try:
-            said = answer.json()
-            proven = self._serializer.loads(said["proof"])
+            proven = self._serializer.loads(answer.json()["proof"])
         except (ValueError, KeyError, TypeError, BadSignature) as error:
             raise Unreachable(
                 f"{url} is answered by something else than this app, or by one with another secret key; "

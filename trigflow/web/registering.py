@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 
 from trigflow.core.errors import SetupError
-from trigflow.core.http import Headers
 from trigflow.core.plan import Identity, Step
+from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.ports import Clock, Store
+from trigflow.runtime.registration.places import Places
 from trigflow.runtime.registration.reconcile import Reconciler
 
 if TYPE_CHECKING:
@@ -28,7 +29,14 @@ LONGEST_PROBE = 60.0
 LONGEST_REST = 15.0  # seconds; another process may have made a row that is due
 SHORTEST_REST = 1.0  # seconds; what is due may be another process's to do
 BATCH = 100  # subscriptions that are read at a time
-AT_ONCE = 8  # subscriptions that providers are called for at a time
+
+
+class Heed(Protocol):
+    """Whoever is told of webhooks that are switched off, or on again."""
+
+    async def __call__(self, identity: Identity, *, is_off: bool) -> None:
+        """Keep it, and tell people."""
+        ...
 
 
 class Registering:
@@ -43,15 +51,19 @@ class Registering:
         *,
         base_url: str | None,
         mounted_at: Callable[[], str | None],
-        only_plans: bool = False,
+        heed: Heed | None = None,
     ) -> None:
         """Register what is reachable below `base_url`; probes are signed with the keys.
 
-        only_plans: say what would be done, and do nothing.
+        heed: nothing is registered, only said what would be; hears what webhook is switched off.
         """
         self._reconciler, self._store, self._clock, self._keys = reconciler, store, clock, keys
-        self._base_url, self._mounted_at, self._only_plans = base_url, mounted_at, only_plans
+        self._base_url, self._mounted_at, self._heed = base_url, mounted_at, heed
         self._signalled = anyio.Event()
+        self._places = Places()
+        self._ended = anyio.Event()  # a look, since due ones were last begun
+        self._waiting: Sequence[r.Subscription] = ()  # read as due, and not begun yet
+        self._looked_at: dict[str, float] = {}  # when that ended, by id; for a moment
         self.problem: str = ""
 
     def signal(self) -> None:
@@ -69,7 +81,7 @@ class Registering:
             await self._rest(wait)
             wait = min(wait * 2, LONGEST_PROBE)
         self.problem = ""
-        await (self.keep_planning() if self._only_plans else self._keep_registering())
+        await (self._keep_registering() if self._heed is None else self.keep_planning())
 
     async def keep_planning(self) -> None:
         """Say what would be done until cancelled, as often as providers may be asked what they have."""
@@ -80,8 +92,8 @@ class Registering:
     async def _keep_registering(self) -> None:
         while True:
             await self.register_due()
-            soonest = await self._store.next_look()
             now = self._clock.now()
+            soonest = await self._store.next_look(now=int(now * 1000))
             rest = LONGEST_REST if soonest is None else soonest / 1000 - now
             await self._rest(min(max(rest, SHORTEST_REST), LONGEST_REST))
 
@@ -102,31 +114,63 @@ class Registering:
         self.problem = problem
 
     async def register_due(self) -> None:
-        """Look at every subscription that is due, AT_ONCE of them at a time."""
-        looked_at: set[Identity] = set()
-        while True:
-            rows = await self._store.due(now=int(self._clock.now() * 1000), limit=BATCH)
-            due = [s.identity for row in rows for s in row.subscriptions if s.identity not in looked_at]
-            if not due:
-                return
-            looked_at.update(due)
-            await self._look_at(due)
-
-    async def _look_at(self, due: Sequence[Identity]) -> None:
-        limiter = anyio.CapacityLimiter(AT_ONCE)
-
-        async def look(identity: Identity) -> None:
-            async with limiter:
-                await self._reconciler.look(identity)
-
+        """Look at every subscription that is due, as many at a time as there are places for."""
         async with anyio.create_task_group() as group:
-            for identity in due:
-                group.start_soon(look, identity)
+            while True:
+                self._ended = anyio.Event()
+                for s in await self._next():
+                    if not self._places.take(s.connection):
+                        continue
+                    self._looked_at[s.id] = float("inf")
+                    group.start_soon(self._look_at, s)
+                if not self._places.taken:
+                    return
+                await self._clock.wait(self._ended, until=self._clock.now() + SHORTEST_REST)
+
+    async def _next(self) -> Sequence[r.Subscription]:
+        """Return what is due, there is room for, and was not looked at just now: others may have it."""
+        now = self._clock.now()
+        self._looked_at = {id_: at for id_, at in self._looked_at.items() if at > now - SHORTEST_REST}
+        waiting = [
+            s for s in self._waiting if s.id not in self._looked_at and self._places.has_room(s.connection)
+        ]
+        if not waiting and not self._places.is_full:
+            rows = await self._store.due(
+                now=int(now * 1000), limit=BATCH + len(self._looked_at),
+                but=self._places.full_connections, but_of=self._places.full_integrations,
+            )  # fmt: skip
+            waiting = [s for row in rows for s in row.subscriptions if s.id not in self._looked_at]
+        self._waiting = waiting
+        return waiting
+
+    async def _look_at(self, s: r.Subscription) -> None:
+        try:
+            await self._reconciler.look(s.identity)
+        finally:
+            self._looked_at[s.id] = self._clock.now()
+            self._places.give_back(s.connection)
+            self._ended.set()
 
     async def _show_plan(self) -> None:
-        """Say what would be done."""
-        steps = [step async for step in self._reconciler.steps() if step.changes]
+        """Say what would be done, and what is switched off until somebody does it."""
+        disabled = await self._disabled()
+        steps: list[Step] = []
+        async for step in self._reconciler.steps():
+            is_news = step.is_off or (step.is_off is False and step.identity in disabled)
+            if self._heed is not None and is_news:
+                await self._heed(step.identity, is_off=bool(step.is_off))
+            if step.changes:
+                steps.append(step)
         self._tell_plan(sorted(steps, key=lambda step: step.identity))
+
+    async def _disabled(self) -> set[Identity]:
+        found: set[Identity] = set()
+        after, which = "", r.Which(state="disabled")
+        while page := await self._store.page(after=after, limit=BATCH, which=which):
+            some = [s for endpoint in page for s in endpoint.subscriptions]
+            after = some[-1].id
+            found.update(s.identity for s in some)
+        return found
 
     def _tell_plan(self, steps: Sequence[Step]) -> None:
         told = "; ".join(f"{step.action} {step.identity[0]} {step.identity[1]}" for step in steps[:20])
@@ -144,15 +188,6 @@ class Registering:
             raise SetupError("the public URL is not known; set url= or TRIGFLOW_URL")
         async with httpx.AsyncClient() as client:
             await self.prober.check(self._base_url, self._store.store_id, client, self._mounted_at)
-
-    def prove(self, nonce: str) -> dict[str, str]:
-        """Answer a probe."""
-        return self.prober.prove(nonce, self._mounted_at() or "", self._store.store_id)
-
-    def prove_body(self, nonce: str, body: bytes, headers: Headers) -> dict[str, str]:
-        """Answer a probe that has a body: what arrived of it."""
-        root, store_id = self._mounted_at() or "", self._store.store_id
-        return self.prober.prove_body(nonce, root, store_id, body, headers)
 
     @property
     def prober(self) -> Prober:

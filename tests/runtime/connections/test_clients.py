@@ -232,6 +232,37 @@ async def test_choices_come_page_by_page_and_are_remembered_for_a_minute(
         await app.options(depots, "place", connection="ann")
 
 
+async def test_choices_of_an_account_are_not_shown_to_the_next_one_of_the_same_name(
+    app: App, clock: VirtualClock
+) -> None:
+    await app.connect(depots, "ann", {"token": "of-ann"})
+    await app.options(depots, "place", connection="ann")
+    await app.connect(depots, "ann", {"token": "of-another"})
+    await app.options(depots, "place", connection="ann")
+    assert DEPOT.asked == [("of-ann", None), ("of-another", None)]
+
+
+async def test_choices_of_the_default_connection_are_asked_for_by_name_or_ref(app: App) -> None:
+    await app.connect(depots, "", {"token": "default"})
+    for connection in ("", "depots"):
+        assert (await app.options(depots, "place", connection=connection)).next == "1"
+    assert DEPOT.asked == [("default", None)]
+
+
+async def test_choices_through_a_connection_of_another_integration_are_refused(app: App) -> None:
+    with pytest.raises(SetupError, match="'github/ann' is not one of depots"):
+        await app.options(depots, "place", connection="github/ann")
+
+
+async def test_an_app_of_a_provider_that_is_not_set_up_gives_no_credentials(tmp_path: Path) -> None:
+    async with App(**settings(tmp_path / "c.db", VirtualClock())).inspect() as app:
+        assert await app.connections(depots) == []
+        app.opened.connections.known.learn(depots)
+        assert await app.connections(depots) == []
+        with pytest.raises(Unauthorized, match="set DEPOT_TOKEN"):
+            await app.opened.clients.get("depots")
+
+
 async def test_an_installation_that_is_refused_waits_for_a_person(app: App, clock: VirtualClock) -> None:
     await app.opened.connections.accounts(depots)
     DEPOT.refused.add("north")

@@ -221,6 +221,13 @@ async def test_a_provider_that_fails_is_not_asked_by_everybody_who_waits(
         with pytest.raises(ApiError):
             await connections.get("parcels")
     assert len(served.forms) == 1
-    served.odd = None
+    served.odd = (429, b"", {"Retry-After": "600"})
     clock.advance(timedelta(seconds=16))
+    for wait in (0, 16, 500):
+        clock.advance(timedelta(seconds=wait))
+        with pytest.raises(ApiError):
+            await connections.get("parcels")
+    assert len(served.forms) == 2, "the provider said when it may be asked again"
+    served.odd = None
+    clock.advance(timedelta(seconds=100))
     assert (await connections.get("parcels")).credentials["token"] in served.tokens

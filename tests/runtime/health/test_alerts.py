@@ -98,6 +98,7 @@ async def test_functions_of_either_kind_are_told_what_is_wrong_and_what_to_do(
         async with telling(alerts):
             await alerts.raise_("subscription sub_1", "silent: nothing came", "look", "github repo:a/b")
             await until(lambda: len(told) == 2)
+            await all_told(store)
         assert told[0] == told[1]
         alert = told[0]
         assert (alert.subject, alert.cause, alert.action) == (
@@ -212,8 +213,7 @@ async def test_a_webhook_that_refuses_is_tried_again_with_the_same_id_until_it_t
                     lambda tries=tries: len(receiver.requests) == tries and clock.waiting == 1 + (tries < 3)
                 )
                 clock.advance(timedelta(seconds=60))
-        (row,) = await store.alerts()
-        assert row.told_at is not None
+            await all_told(store)
     assert len(told) == 1
     assert len({one.headers["webhook-id"] for one in receiver.requests}) == 1
 

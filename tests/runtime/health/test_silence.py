@@ -58,7 +58,8 @@ class Case:
     async def judged(self, *, awake_since: int = 0, want: r.Want | None = WANT) -> Verdict:
         """Judge it, as a new process would."""
         judge = Judge(self.store, self.clock, Ids(self.clock.now, lambda size: b"\0" * size))
-        judge.awake_since = awake_since
+        if awake_since:
+            await self.store.begin_listening(at=awake_since)
         return await judge.judge(
             ENDPOINT, self.subscription, want, provider=self.place, scrub=knowing(["hush-hush"])
         )

@@ -205,7 +205,7 @@ async def outage(store: str, provider: Logged, time: VirtualClock, seconds: floa
     app = app_of(provider, store, time, [])
     async with app:
         await app.apply()
-        await app.opened.store.beat("ins_before", now=int(time.now() * 1000))
+        await app.opened.store.beat("ins_before", now=int(time.now() * 1000), listens=True)
     provider.sent = [Sent(f"e{n}", time.now() + n) for n in range(5)]
     time.advance(timedelta(seconds=seconds))
 
@@ -238,6 +238,7 @@ async def test_after_an_outage_an_app_reads_by_itself_what_was_sent_meanwhile(tm
     await outage(store, provider, time, seconds=3 * 3600)
     app = app_of(provider, store, time, seen)
     async with app:
+        app.opened.upkeep.outages.serve()
         await settled(app, time, {f"e{n}" for n in range(5)})
         with anyio.fail_after(10):
             while len(provider.asked) < 1 or len(seen) < 5:
@@ -257,6 +258,7 @@ async def test_a_short_pause_is_no_outage(tmp_path: Path) -> None:
     await outage(store, provider, time, seconds=59)
     app = app_of(provider, store, time, [])
     async with app:
+        app.opened.upkeep.outages.serve()
         await anyio.wait_all_tasks_blocked()
         assert await app.opened.upkeep.outages.read_left() is None
     assert not provider.asked
@@ -268,16 +270,16 @@ async def test_an_outage_whose_reading_was_cut_short_is_read_by_the_next_start(t
     await outage(store, provider, time, seconds=3 * 3600)
     first = app_of(provider, store, time, [])
     async with first.inspect():
-        await first.opened.upkeep.begin()
+        await first.opened.upkeep.outages.begin_listening()
         with anyio.CancelScope() as scope:
             provider.stops_after, provider.on_stop = 1, scope.cancel
             await first.opened.upkeep.outages.read_left()
-        await first.opened.store.beat("ins_first", now=int(time.now() * 1000))
+        await first.opened.store.beat("ins_first", now=int(time.now() * 1000), listens=True)
     provider.stops_after = None
     time.advance(timedelta(seconds=30))
     second = app_of(provider, store, time, [])
     async with second.inspect():
-        await second.opened.upkeep.begin()
+        await second.opened.upkeep.outages.begin_listening()
         assert await second.opened.upkeep.outages.read_left() is None, "the claim of the first still holds"
         time.advance(timedelta(minutes=16))
         async with turning(time):

@@ -117,30 +117,35 @@ async def test_an_account_finds_its_own_subscriptions_and_an_unknown_one_none() 
     assert await ways.names("T3") == set()
 
 
-@pytest.mark.parametrize("state", ["disabled", "removed"])
-async def test_a_subscription_that_takes_nothing_is_not_found_by_its_account(state: Any) -> None:
+async def test_a_subscription_that_was_removed_is_not_found_by_its_account() -> None:
     ways = Ways(MemoryStore(store_id="abc"))
-    deaf, hears = await ways.add("T1", state=state), await ways.add("T1")
+    gone, hears = await ways.add("T1", state="removed"), await ways.add("T1")
     assert await ways.names("T1") == {hears.id}
-    assert deaf.id != hears.id
+    assert gone.id != hears.id
 
 
-async def test_where_accounts_are_not_told_apart_the_first_that_takes_deliveries_gets_all() -> None:
+async def test_what_comes_for_one_that_its_provider_has_switched_off_is_taken_all_the_same() -> None:
+    ways = Ways(MemoryStore(store_id="abc"))
+    off = await ways.add("T1", state="disabled")
+    assert await ways.names("T1") == {off.id}
+
+
+async def test_where_accounts_are_not_told_apart_the_first_gets_all() -> None:
     ways = Ways(MemoryStore(store_id="abc"), account=None)
-    deaf, first, _ = await ways.add(state="disabled"), await ways.add(), await ways.add()
+    first, second, _ = await ways.add(), await ways.add(), await ways.add()
     assert await ways.names() == {first.id}
-    await ways.store.save_subscription(attrs.evolve(deaf, state="active"))
+    await ways.store.remove_subscription(first.id, at=1)
     assert await ways.names() == {first.id}
     ways.clock.advance(STALE)
-    assert await ways.names() == {deaf.id}
+    assert await ways.names() == {second.id}
 
 
-async def test_the_facts_of_a_handshake_come_from_the_first_subscription_even_if_it_is_disabled() -> None:
+async def test_the_facts_of_a_handshake_come_from_the_first_subscription() -> None:
     def facts(params: str, secret: str) -> dict[str, str]:
         return {"topic": params}
 
     ways = Ways(MemoryStore(store_id="abc"), more={"facts": facts})
-    await ways.add("T1", state="disabled", params=b'"first"')
+    await ways.add("T1", params=b'"first"')
     await ways.add("T2")
     assert (await ways.route()).facts == {"topic": "first"}
 
@@ -291,7 +296,7 @@ async def test_every_store_finds_exactly_the_subscriptions_of_the_named_accounts
                 f"sub_{number:06d}"
                 for name in dict.fromkeys(named or [""])  # what names nobody is for the app itself
                 for number, (account, state) in enumerate(kept, 2)
-                if account == name and state in ("active", "pending")
+                if account == name and state != "removed"
             ]
 
 
@@ -301,8 +306,8 @@ async def test_what_a_request_asks_for_is_found_through_an_index(
     plans: dict[str, list[str]] = {}
     async with sqlite(tmp_path) as store:
         ways = Ways(store)
-        first = await ways.add("T1", state="disabled")
-        await ways.add("T1")
+        first = await ways.add("T1")
+        await ways.add("T2")
         real = store.read
 
         async def explained(work: Any) -> Any:
@@ -322,7 +327,7 @@ async def test_what_a_request_asks_for_is_found_through_an_index(
         assert await store.subscription(first.id) is not None
         assert await store.token_of("end_1") == "token"
         assert await store.endpoints_for([first.identity])
-    assert len(plans) >= 8
+    assert len(plans) >= 7
     for sql, plan in plans.items():
         assert all(step.startswith("SEARCH ") for step in plan), (sql, plan)
     assert any("(endpoint_id=? AND account=?)" in step for plan in plans.values() for step in plan)

@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from tests.test_opened import free_port, served
 from trigflow import App, Event, trigger
 from trigflow.runtime.registration import discovery
+from trigflow.stores.sqlite.connection import connect
 from trigflow_github import GitHub, GitHubClient
 from trigflow_github.testing import FakeGitHub
 
@@ -89,3 +90,56 @@ async def test_every_installations_events_start_jobs_with_its_own_client_and_new
             fake.install("beta")
             await until(starring(fake, "beta/shop", seen))
             assert seen.mistakes == []
+
+
+async def test_what_was_sent_before_an_installation_was_known_starts_its_job_once_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "LEAST", timedelta(seconds=0.2))
+    seen, port = Seen(), free_port()
+    with FakeGitHub() as fake:
+        fake.add_repository("beta/shop")
+        app = fake.add_app(PUBLIC, events=("star",), permissions={"metadata": "read"})
+        fake.install("acme")
+        url = f"http://127.0.0.1:{port}"
+        with served(app_of(fake, app.id, tmp_path / "t.db", url, seen), port):
+            await until(lambda: fake.app_hook().url.startswith(f"{url}/e/"))
+            await until(starring(fake, "acme/web", seen))
+            fake.install("beta")
+            fake.emit("beta/shop", "star", fake.payload("beta/shop", "star", "created"))
+            await until(lambda: "beta/shop" in seen.repositories)
+            assert seen.repositories.count("beta/shop") == 1
+            assert seen.mistakes == []
+
+
+async def test_that_the_app_is_suspended_back_or_removed_somewhere_is_noticed_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(discovery, "SOON", timedelta(0))  # LEAST stays: what GitHub tells does not wait
+    seen, port = Seen(), free_port()
+    with FakeGitHub() as fake:
+        app = fake.add_app(PUBLIC, events=("star",), permissions={"metadata": "read"})
+        number = fake.install("acme").id
+        url = f"http://127.0.0.1:{port}"
+        made = app_of(fake, app.id, tmp_path / "t.db", url, seen)
+
+        def is_(state: str) -> Callable[[], bool]:
+            def look() -> bool:
+                file = connect(tmp_path / "t.db")
+                sql = "SELECT state FROM connections WHERE ref = 'github/acme'"
+                try:
+                    return file.execute(sql).fetchall() == [(state,)]
+                finally:
+                    file.close()
+
+            return look
+
+        with served(made, port):
+            await until(lambda: fake.app_hook().url.startswith(f"{url}/e/"))
+            await until(starring(fake, "acme/web", seen))
+            fake.suspend(number)
+            await until(is_("reauthorize"))
+            fake.suspend(number, suspended=False)
+            await until(is_("good"))
+            fake.uninstall(number)
+            await until(is_("reauthorize"))

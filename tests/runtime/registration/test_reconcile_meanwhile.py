@@ -14,7 +14,7 @@ from trigflow.core.plan import Step
 from trigflow.runtime import records as r
 from trigflow.runtime.registration.claims import CLAIM
 from trigflow.runtime.registration.reconcile import Reconciler
-from trigflow.runtime.registration.steps import SLOWEST
+from trigflow.runtime.registration.timely import SLOWEST
 
 pytestmark = pytest.mark.anyio
 A = ("model.webhook", "a", "model")
@@ -120,7 +120,7 @@ async def test_who_subscribes_during_a_look_is_looked_at_next() -> None:
 
     world.model.meanwhile = [nothing, subscribe]
     await process.look(A, grace=AT_ONCE)
-    at = await world.store.next_look()
+    at = await world.store.next_look(now=int(world.time.at * 1000))
     if changing(await process.plan()):
         assert at is not None
         assert at < 0
@@ -209,7 +209,7 @@ async def test_what_can_not_be_done_now_is_not_looked_at_every_second() -> None:
     past = int(world.time.at * 1000) - 1
     await world.store.save_subscription(attrs.evolve(s, lease_until=past, leased_at=past - 10))
     await process.look(A, grace=AT_ONCE)
-    at = await world.store.next_look()
+    at = await world.store.next_look(now=int(world.time.at * 1000))
     assert at is not None
     assert at > world.time.at * 1000 + 30_000
 
@@ -229,7 +229,7 @@ async def test_a_provider_that_does_not_say_what_it_has_for_long_is_not_taken_fo
     for _ in range(3):
         world.model.troubles = ["refuse"]
         await process.look(A, grace=AT_ONCE)
-        at = await world.store.next_look()
+        at = await world.store.next_look(now=int(world.time.at * 1000))
         assert at is not None
         assert at < (world.time.at + 120) * 1000, "asked again sooner than at the next check"
         world.time.at = at / 1000
@@ -249,7 +249,7 @@ async def test_what_only_another_process_can_see_to_is_left_to_it_soon() -> None
     unable = world.process({})
     unable._sources = {}  # pyright: ignore - an older release, without the integration
     await unable.look(A)
-    at = await world.store.next_look()
+    at = await world.store.next_look(now=int(world.time.at * 1000))
     assert at is not None
     assert at <= (world.time.at + 90) * 1000
 

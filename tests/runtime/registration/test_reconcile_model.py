@@ -62,6 +62,13 @@ class Nobody:
     async def tell_of_failure(self, *_args: object) -> None:
         return None
 
+    async def forget(self, *_args: object) -> None:
+        return None
+
+    @property
+    def alerts(self) -> Nobody:
+        return self
+
     async def recover_if_asked(self, *_args: object) -> None:
         return None
 

@@ -266,9 +266,12 @@ async def test_what_can_not_be_subscribed_to_is_refused_with_the_remedy(told: To
             await subscribe(dynamic("user-repos", told.github.star)(repo="acme/web"), key="ada")
         with pytest.raises(SetupError, match=r"user-repos.*github\.issues"):
             await subscribe(told.repos(), key="ada")
-        for key in ("", "a" * 201, "a\x1fb", "a\n"):
+        for key in ("", "a" * 201, "a\x1fb", "a\n", 42):
             with pytest.raises(SetupError, match="printable"):
-                await subscribe(wish, key=key)
+                await subscribe(wish, key=key)  # type: ignore[arg-type]
+        for no_wish in (told.repos, told.github.issues(repo="acme/web"), "user-repos"):
+            with pytest.raises(SetupError, match="call a dynamic trigger"):
+                await subscribe(no_wish, key="ada")  # type: ignore[arg-type]
         with pytest.raises(SetupError, match="not one of github"):
             await subscribe(wish, key="ada", connection="stripe/ada")
         with pytest.raises(SetupError, match=r"'github/ada' has no credentials: `trigflow connect"):

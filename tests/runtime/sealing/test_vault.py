@@ -49,6 +49,16 @@ def test_a_ring_that_is_gone_changes_nothing() -> None:
     assert vault.open(vault.seal(b"x")) == b"x"
 
 
+def test_a_ring_that_can_not_be_read_now_changes_nothing() -> None:
+    def read() -> list[str]:
+        raise PermissionError("the file of the ring")
+
+    vault = Vault([OLD], read)
+    assert vault.open(vault.seal(b"x")) == b"x"
+    with pytest.raises(StoreUnusable):
+        vault.open(Vault([NEW]).seal(b"x"))
+
+
 def test_what_is_sealed_after_a_rotation_is_sealed_with_the_new_key() -> None:
     ring = [Vault.new_key()]
     vault = Vault(ring, lambda: ring)

@@ -6,6 +6,8 @@ from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any
 
+import attrs
+
 from trigflow.core.errors import SetupError
 from trigflow.runtime.connections.clients import Clients
 from trigflow.runtime.ports import Clock
@@ -18,13 +20,22 @@ MOST = 1_000  # pages remembered
 LONGEST_PAGE_NAME = 1_000  # characters; it may come from a form
 
 
+@attrs.frozen
+class _Page:
+    """A page as it was listed with a client at a time (unix seconds)."""
+
+    client: Any
+    at: float
+    choices: Choices
+
+
 class Choosing:
     """Lists the values of params, page by page."""
 
     def __init__(self, clients: Clients, clock: Clock) -> None:
         """Ask with the clients of connections."""
         self._clients, self._clock = clients, clock
-        self._pages: OrderedDict[tuple[str, str, str | None], tuple[float, Choices]] = OrderedDict()
+        self._pages: OrderedDict[tuple[str, str, str | None], _Page] = OrderedDict()
 
     async def page(self, integration: Integration, param: str, ref: str, page: str | None) -> Choices:
         """Return a page of values; `page` is the `next` of the page before, None for the first.
@@ -33,21 +44,24 @@ class Choosing:
         connection and its provider raise.
         """
         hook = hooks_of(integration).get(param)
+        if ref.partition("/")[0] != integration.id:
+            raise SetupError(f"connection {ref!r} is not one of {integration.id}; name one that is")
         if hook is None:
             known = ", ".join(hooks_of(integration)) or "none"
             raise SetupError(f"{integration.id} lists no values of {param!r}; it lists those of: {known}")
         if page is not None and len(page) > LONGEST_PAGE_NAME:
             raise SetupError("that is no page's name; start again without one")
         now, name = self._clock.now(), (ref, param, page)
-        at, found = self._pages.get(name, (0.0, None))
         client = await self._clients.get(ref)  # also where it is remembered: it may have been removed
-        if found is None or not 0 <= now - at < REMEMBERED:  # a clock may be set back
-            found = await hook(client, page)
-            self._pages[name] = now, found
+        found = self._pages.get(name)
+        # Another client: the ref may be another account's by now. A clock may be set back.
+        if found is None or found.client is not client or not 0 <= now - found.at < REMEMBERED:
+            found = _Page(client, now, await hook(client, page))
+            self._pages[name] = found
             self._pages.move_to_end(name)
             if len(self._pages) > MOST:
                 self._pages.popitem(last=False)
-        return found
+        return found.choices
 
 
 def hooks_of(integration: Integration) -> Mapping[str, OptionsHook[Any]]:

@@ -36,6 +36,7 @@ LIFE = timedelta(minutes=10)  # of a link, and of the way to the provider and ba
 START, CALLBACK = "/oauth/start", "/oauth/callback"
 LONGEST = 4096  # characters of a ticket or state
 LONGEST_CODE = 2048
+STATE_MORE = 512  # characters that a state may be longer than the ticket that it comes from
 T = TypeVar("T")
 
 
@@ -160,6 +161,8 @@ class Consents:
             sealed,
         )
         told = self._tickets.dumps(msgspec.to_builtins(ticket))
+        if len(told) > LONGEST - STATE_MORE:
+            raise SetupError("a link can't hold so much; give a shorter then= (or client=)")
         return f"{self._base_url}{START}?{urlencode({'ticket': told})}"
 
     async def begin(self, told: str) -> Begun:
@@ -193,25 +196,24 @@ class Consents:
         if not hmac.compare_digest(_hash(brought), state.browser):
             raise ConsentError("other-browser", "this was begun in another browser, or cookies are off")
         await self._once(state.id, state.ends)
-        issuer = oauth_of(self._connections.known.required(ref_of(state.integration, state.name))).issuer
-        if issuer is not None and query.get("iss") != issuer:
+        integration = self._connections.known.required(ref_of(state.integration, state.name))
+        auth = oauth_of(integration)
+        if auth.issuer is not None and query.get("iss") != auth.issuer:
             raise ConsentError("other-provider", "another provider than the one that was asked has answered")
         code = query.get("code", "")
         if "error" in query or not 0 < len(code) <= LONGEST_CODE:
             raise ConsentError("denied", "the provider gave no consent; nothing was kept")
         secret = self._opened(state.sealed, _Secret)
-        integration = self._connections.known.required(ref_of(state.integration, state.name))
-        auth, token = await self._exchanged(integration, code, secret)
+        token = await self._exchanged(integration, auth, code, secret)
         ref = await self._connections.add_token(
             integration, state.name, auth, secret.client, token, self._who or "a browser"
         )
         return Finished(ref, state.then)
 
-    async def _exchanged(self, integration: Integration, code: str, secret: _Secret) -> tuple[OAuth2, Token]:
-        auth = oauth_of(integration)
+    async def _exchanged(self, integration: Integration, auth: OAuth2, code: str, secret: _Secret) -> Token:
         app = self._connections.known.app(integration, auth, secret.client)
         with anyio.fail_after(LONGEST_CALL):
-            token = await auth.exchange(
+            return await auth.exchange(
                 app,
                 code,
                 redirect_url=self.redirect_url,
@@ -219,7 +221,6 @@ class Consents:
                 http=self._connections.http(),
                 now=datetime.fromtimestamp(self._clock.now(), UTC),
             )
-        return auth, token
 
     def _read(self, serializer: URLSafeSerializer, told: str, kind: type[T]) -> T:
         try:

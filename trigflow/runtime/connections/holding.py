@@ -10,16 +10,18 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import anyio
 import attrs
 
-from trigflow.core.errors import ApiError, StoreUnavailable, Unauthorized
+from trigflow.core.errors import ApiError, NotConnected, RateLimited, StoreUnavailable, Unauthorized
+from trigflow.core.plan import Identity
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, Returned, attempt_async
 from trigflow.runtime.connections.known import MANUAL, Known, Way
-from trigflow.runtime.connections.tokens import Alert, Tokens
+from trigflow.runtime.connections.tokens import Tell, Tokens, refresh_at
 from trigflow.runtime.ports import Clock, Connections as Rows
 from trigflow.runtime.sealing.discreet import knowing, problem_of
 from trigflow.runtime.sealing.vault import Vault
@@ -45,6 +47,10 @@ class Kept(Rows, Protocol):
 
     async def log_audit(self, entry: r.AuditEntry) -> None:
         """Keep what somebody did."""
+        ...
+
+    async def look_soon(self, identities: Collection[Identity]) -> None:
+        """Have subscriptions looked at at once."""
         ...
 
 
@@ -97,7 +103,7 @@ class Holding:
         *,
         owner: str,
         chance: Callable[[], float],
-        alert: Alert = log_alert,
+        alert: Tell = log_alert,
         remove_subscriptions: RemoveSubscriptions = none_to_remove,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
@@ -114,7 +120,8 @@ class Holding:
         self._http: httpx.AsyncClient | None = None
         self._rows: OrderedDict[str, tuple[float, r.Connection | None]] = OrderedDict()
         self._made: dict[str, tuple[Token, float]] = {}  # of credentials that are not in the store
-        self._refused: dict[str, tuple[str, float]] = {}  # why no such token could be had, and until when
+        # Why no such token could be had, since when, and until when nobody is asked again.
+        self._refused: dict[str, tuple[str, float, float]] = {}
         self.tokens: Tokens = Tokens(
             known, store, vault, clock, owner=owner, chance=chance, http=self.http, alert=alert
         )
@@ -155,7 +162,7 @@ class Holding:
         if self.tokens.due(row):
             row = self._remember(await self.tokens.renew(row))
         if row.state != "good":
-            raise Unauthorized(f"connection {row.ref} must be connected again: {row.cause}")
+            raise NotConnected(f"connection {row.ref} must be connected again: {row.cause}")
         return Held(integration, self.tokens.values(row), f"{row.ref} {row.created_at} {row.updated_at}")
 
     async def _outside(self, ref: str, integration: Integration, way: Way) -> Held:
@@ -172,22 +179,21 @@ class Holding:
 
     async def _make(self, ref: str, integration: Integration, way: Way) -> Token:
         """Make a token; a provider that failed is left alone for a moment, however many ask."""
-        told, until = self._refused.get(ref, ("", 0.0))
-        if 0 < until - self._clock.now() <= QUIET:
+        now = self._clock.now()
+        told, since, until = self._refused.get(ref, ("", 0.0, 0.0))
+        if since <= now < until:  # a clock may be set back
             raise ApiError(f"connection {ref}", 0, f"no token can be had now: {told}")
         app = self.known.app(integration, way.auth, way.credentials)
         try:
             return await self.tokens.make(way.auth, app, way.credentials)
         except ApiError as error:
-            self._refused[ref] = self._told(error), self._clock.now() + QUIET
+            asked = error.until.timestamp() if isinstance(error, RateLimited) else 0.0
+            self._refused[ref] = self._told(error), now, max(now + QUIET, asked)
             raise
 
     def _good_until(self, token: Token) -> float:
-        if token.expires_at is None:
-            return float("inf")
-        now = self._clock.now()
-        life = token.expires_at.timestamp() - now
-        return now + life - min(300.0, life / 10)
+        at = refresh_at(token, now=datetime.fromtimestamp(self._clock.now(), UTC), chance=0.0)
+        return float("inf") if at is None else at / 1000
 
     async def load(self, refs: Collection[str]) -> None:
         """Look these up, so that `credentials` and `missing` tell of them without asking anybody."""

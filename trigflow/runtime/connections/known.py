@@ -96,7 +96,7 @@ class Known:
         values, integration = self._given.get(ref), self.integration(ref)
         if values is None or integration is None:
             return None
-        return Way(fitting(integration, values) or ApiKey(""), values)
+        return Way(fitting(integration, values), values)
 
     def from_environment(self, ref: str) -> Way | None:
         """Return the credentials of the environment, which are for the default connection alone."""
@@ -124,10 +124,11 @@ class Known:
 
         SetupError where one is missing; its text names them.
         """
-        names = [field.name for field in auth.app_fields]
-        found: dict[str, str] = {**(auth.app_from_environment(self._environ) or {})}
-        for more in (self._app_given.get(integration.id, Credentials({})), kept):
-            found |= {name: more[name] for name in names if name in more}
+        found = {field.name: kept[field.name] for field in auth.app_fields if field.name in kept}
+        if not found:  # an app of the account's own is whole: our secret goes with no id but ours
+            given = self._app_given.get(integration.id, Credentials({}))
+            found = {**(auth.app_from_environment(self._environ) or {})}
+            found |= {field.name: given[field.name] for field in auth.app_fields if field.name in given}
         self._read.note(
             found[field.name] for field in auth.app_fields if field.secret and field.name in found
         )
@@ -183,14 +184,14 @@ def auth_of(integration: Integration, kind: str) -> Auth:
     raise SetupError(f"integration {integration.id} has no credentials of kind {kind!r}; it has: {kinds}")
 
 
-def fitting(integration: Integration, values: Mapping[str, str]) -> Auth | None:
-    """Choose the Auth whose fields these are; else the first."""
+def fitting(integration: Integration, values: Mapping[str, str]) -> Auth:
+    """Choose the Auth whose fields these are; else the first, or one of a single key."""
     for auth in integration.auth:
         names = {field.name for field in auth.fields}
         needed = {field.name for field in auth.fields if field.required}
         if needed <= set(values) <= names:
             return auth
-    return integration.auth[0] if integration.auth else None
+    return integration.auth[0] if integration.auth else ApiKey("")
 
 
 def checked_fields(auth: Auth, values: Mapping[str, str]) -> Credentials:

@@ -23,6 +23,7 @@ from trigflow.sources.credentials import Account, Auth, Checked, Credentials, To
 from trigflow.sources.integration import Integration
 from trigflow.sources.oauth import OAuth2
 
+PAGE = 500  # subscriptions read at a time
 SETTLE = 60.0  # seconds that a change waits for another process that makes a token
 
 
@@ -43,7 +44,7 @@ class Connections(Holding):
         kind: of the Auth that they are for; left out, the first that has these fields.
         Raises SetupError for fields that do not fit, Unauthorized where the provider refuses.
         """
-        auth = (fitting(integration, values) if kind is None else None) or auth_of(integration, kind or "")
+        auth = fitting(integration, values) if kind is None else auth_of(integration, kind)
         kept = checked_fields(auth, values)
         self.known.learn(integration)
         if not auth.mints:
@@ -90,7 +91,7 @@ class Connections(Holding):
             await self._store.put_connection(row)
             self.tokens.forget(ref)
             self._remember(row)
-        await self._alert(f"connection {ref}", "")
+        await self._is_well(ref)
         await self._audit(who, "connect", ref, f"{auth.kind} {row.label}".strip())
         return ref
 
@@ -132,7 +133,9 @@ class Connections(Holding):
         if not isinstance(asked, Raised):
             checked = _with(row, asked.value, self._ms())
             self._remember(await self.tokens.replaced(row, checked))
-            await self._alert(f"connection {row.ref}", "")
+            await (
+                self._alert(f"connection {row.ref}", "") if row.state == "good" else self._is_well(row.ref)
+            )
         elif isinstance(asked.error, Unauthorized):
             self._remember(await self.tokens.give_up(row, self._told(asked.error)))
 
@@ -223,7 +226,16 @@ class Connections(Holding):
             await self._store.put_connection(new)
             self.tokens.forget(ref)
             self._remember(new)
+        await self._is_well(ref)
         await self._audit(who, "connect", ref, f"{auth.kind} {account.name}")
+
+    async def _is_well(self, ref: str) -> None:
+        """Tell that a connection is good now; what waited for its credentials is looked at at once."""
+        after = ""
+        while waited := await self._store.through(ref, limit=PAGE, after=after):
+            await self._store.look_soon([s.identity for s in waited])
+            after = waited[-1].id
+        await self._alert(f"connection {ref}", "")
 
     @asynccontextmanager
     async def _settled(self, ref: str) -> AsyncGenerator[r.Connection | None, None]:

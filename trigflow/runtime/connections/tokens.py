@@ -22,7 +22,7 @@ import anyio
 import attrs
 import msgspec
 
-from trigflow.core.errors import ApiError, StoreUnavailable, Unauthorized
+from trigflow.core.errors import ApiError, RateLimited, RefusedForNow, StoreUnavailable, Unauthorized
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.connections.known import Known, auth_of
@@ -35,7 +35,7 @@ from trigflow.sources.oauth import OAuth2
 if TYPE_CHECKING:
     import httpx
 
-Alert: TypeAlias = Callable[[str, str], Awaitable[object]]  # subject, and cause; "": it is well again
+Tell: TypeAlias = Callable[[str, str], Awaitable[object]]  # subject, and cause; "": it is well again
 
 logger: logging.Logger = logging.getLogger("trigflow")
 AHEAD = timedelta(minutes=5)  # a token is made anew this long before its end, or a tenth of its life
@@ -78,7 +78,7 @@ class Tokens:
         owner: str,
         chance: Callable[[], float],
         http: Callable[[], httpx.AsyncClient],
-        alert: Alert,
+        alert: Tell,
     ) -> None:
         """Claim rows as `owner`; `alert` hears the connection and why a person is needed."""
         self._known, self._rows, self._vault, self._clock = known, rows, vault, clock
@@ -186,10 +186,9 @@ class Tokens:
             if self._expired(before):
                 raise ApiError(f"connection {before.ref}", 0, f"no token can be had now: {before.cause}")
             return before
-        kept = [before]
         with anyio.CancelScope(shield=True):  # what was asked for must be kept
-            kept.append(await self._renew_now(before.ref))
-        return kept[-1]
+            return await self._renew_now(before.ref)
+        raise AssertionError("nothing cancels a shielded scope")
 
     async def _renew_now(self, ref: str) -> r.Connection:
         row = await self._rows.connection(ref)
@@ -250,9 +249,8 @@ class Tokens:
         times = 1 if failed is None else failed.times + 1
         wait = min(FIRST_WAIT * 2 ** min(times - 1, 20), LONGEST_WAIT) * (0.5 + self._chance() / 2)
         until = self._ms() + wait // timedelta(milliseconds=1)
-        told = getattr(error, "until", None)
-        if isinstance(told, datetime):
-            until = max(until, int(told.timestamp() * 1000))
+        if isinstance(error, RateLimited | RefusedForNow):
+            until = max(until, int(error.until.timestamp() * 1000))
         self._failed[row.ref] = _Failed(times, until)
         logger.warning("connection %s: no new token: %s", row.ref, problem)
         at = None if row.refresh_at is None else until
@@ -268,11 +266,13 @@ class Tokens:
         lost = attrs.evolve(
             row, state="reauthorize", cause=cause, refresh_at=None, updated_at=self._after(row)
         )
+        if row.state != "reauthorize":  # first, for whoever is killed in between has nobody told
+            await self._alert(f"connection {row.ref}", cause)
         kept = await self.replaced(row, lost)
         if kept is lost:
             self._failed.pop(row.ref, None)
-            if row.state != "reauthorize":
-                await self._alert(f"connection {row.ref}", cause)
+        elif kept.state == "good":
+            await self._alert(f"connection {row.ref}", "")
         return kept
 
     async def replaced(self, before: r.Connection, after: r.Connection) -> r.Connection:

@@ -201,15 +201,17 @@ class Executor:
 
     async def _run(self, session: Session, loaded: r.LoadedRun, job: Job, run: Run) -> _Ended:
         timeout = job.options.timeout
+        if timeout is None:
+            with session.scope:
+                return await self._call(session, loaded, job, run)
+            return _Ended("failed")  # cancelled from inside: the session says what comes of it
         with session.scope as scope:
-            if timeout is not None:
-                scope.deadline = anyio.current_time() + timeout.total_seconds()
+            scope.deadline = anyio.current_time() + timeout.total_seconds()
             ended = await self._call(session, loaded, job, run)
             if anyio.current_time() < scope.deadline:
                 return ended
         # A thread can't be cancelled; what it returns after its time counts as little.
-        seconds = 0.0 if timeout is None else timeout.total_seconds()
-        return _Ended("failed", error=RunTimeout(seconds))
+        return _Ended("failed", error=RunTimeout(timeout.total_seconds()))
 
     async def _call(self, session: Session, loaded: r.LoadedRun, job: Job, run: Run) -> _Ended:
         called = await attempt_async(lambda: self._answer(session, loaded, job, run))
@@ -244,19 +246,17 @@ class Executor:
     ) -> tuple[list[Any], dict[str, Any]]:
         args: list[Any] = []
         named: dict[str, Any] = {}
-        for parameter in job.parameters:
-            value = await self._argument(parameter, session, loaded, run, payload)
-            if parameter.keyword:
-                named[parameter.name] = value
+        for one in job.parameters:
+            value = payload if one.role == "payload" else await self._argument(one, session, loaded, run)
+            if one.keyword:
+                named[one.name] = value
             else:
                 args.append(value)
         return args, named
 
     async def _argument(
-        self, parameter: Parameter, session: Session, loaded: r.LoadedRun, run: Run, payload: object
+        self, parameter: Parameter, session: Session, loaded: r.LoadedRun, run: Run
     ) -> object:
-        if parameter.role == "payload":
-            return payload
         if parameter.role == "client":
             return await self._around.client(parameter.annotation, loaded)
         if parameter.annotation is IO:

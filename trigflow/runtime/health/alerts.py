@@ -22,7 +22,7 @@ from typing import Protocol
 import anyio
 import attrs
 
-from trigflow.core.alerts import Alert, AlertSink, stable_cause
+from trigflow.core.alerts import GIVEN_UP, Alert, AlertSink, blamed_in, blamed_subject, stable_cause
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.ports import Clock, Health
@@ -34,10 +34,12 @@ HANDOVER = 600_000  # milliseconds after which any process tells it
 LOOK = 120.0  # seconds between two looks for what nobody told
 MOST = 1_000  # alerts that wait in this process; the others wait in the store
 SLOWEST = timedelta(seconds=30)  # that a function may take
+MEND = "`trigflow doctor` names what is wrong with them; give others with `trigflow connect`"
 ASK = "`trigflow doctor` says what is wrong and what to do"
 NEEDS: dict[str, str] = {
     "silent": "look whether the provider still sends; `trigflow doctor` asks it",
     "failing": "`trigflow subscriptions show {id}` tells each try; `trigflow doctor` says what to do",
+    "disabled": "find out why it was switched off, switch it on there, then `trigflow apply`",
     "expired": "`trigflow subscriptions renew {id}` prolongs it",
 }
 
@@ -84,14 +86,28 @@ class Alerts:
         await self._store.clear_alerts(subject, but=stable_cause(but))
 
     async def follow(self, subscription: r.Subscription) -> None:
-        """Raise or clear what a subscription's state says: called after each look at it."""
+        """Raise or clear what a subscription's state says: called after each look at it.
+
+        Where its connection's credentials are to blame, that is told once for all who share them.
+        """
         s, subject = subscription, f"subscription {subscription.id}"
-        if s.state not in NEEDS:
+        blame = blamed_in(s.connection, s.cause)
+        await self._store.clear_unblamed(s.connection)
+        if blame or s.state not in NEEDS:
             await self.clear(subject)
+        if blame and blame != GIVEN_UP:
+            await self.raise_(blamed_subject(s.connection), blame, MEND)
+        if blame or s.state not in NEEDS:
             return
         cause = f"{s.state}: {s.cause}" if s.cause else s.state
         await self.clear(subject, but=cause)
         await self.raise_(subject, cause, NEEDS[s.state].format(id=s.id), f"{s.source} {s.key}")
+
+    async def forget(self, subscription: r.Subscription) -> None:
+        """Close what is open of a subscription that was removed: nobody looks at it any more."""
+        await self.clear(f"subscription {subscription.id}")
+        await self.clear(f"recovery of {subscription.id}")
+        await self._store.clear_unblamed(subscription.connection)
 
     # --- telling
 

@@ -34,6 +34,14 @@ class Pinging(Protocol):
         ...
 
 
+class Kept(Registry, Protocol):
+    """The store, as judging needs it."""
+
+    async def listened(self) -> r.Listened | None:
+        """Tell since when and until when somebody took deliveries."""
+        ...
+
+
 class Verdict(msgspec.Struct, frozen=True):
     """What became of a judgement.
 
@@ -49,10 +57,9 @@ class Verdict(msgspec.Struct, frozen=True):
 class Judge:
     """Judges subscriptions of one store."""
 
-    def __init__(self, store: Registry, clock: Clock, ids: Ids) -> None:
+    def __init__(self, store: Kept, clock: Clock, ids: Ids) -> None:
         """Work with the parts of one open app."""
         self._store, self._clock, self._ids = store, clock, ids
-        self.awake_since = 0  # unix ms; after an outage nothing could come before it
 
     async def judge(
         self,
@@ -69,18 +76,20 @@ class Judge:
         """
         if subscription.state not in TAKING or endpoint.state == "removed":
             return Verdict()
-        quiet = self._quiet(subscription, want)
+        quiet = await self._quiet(subscription, want)
         if quiet.since is None:
             return Verdict(look_at=quiet.look_at)
         if provider is None or subscription.state == "silent":
             return Verdict(silent=True, cause=quiet.because)
         return await self._pinged(subscription, quiet, quiet.since, provider, scrub)
 
-    def _quiet(self, s: r.Subscription, want: r.Want | None) -> Quiet:
+    async def _quiet(self, s: r.Subscription, want: r.Want | None) -> Quiet:
+        listened = await self._store.listened()
         return silent_since(
             now=self._ms(),
             last_at=s.last_at,
-            listening_since=max(s.created_at, self.awake_since),
+            # After an outage, which another process may have seen, nothing could come before its end.
+            listening_since=max(s.created_at, 0 if listened is None else listened.since),
             seen=s.seen,
             usual_gap=s.usual_gap,
             expect_every=None if want is None else want.expect_every,

@@ -1,8 +1,9 @@
 """After nobody listened: reading the logs of all providers that have one.
 
-    start ─ last beat of any process long ago ─> row "nobody listened" ─> each subscription, paced
-                                                        └─ done ─> a row that closes it
+    served here ─ nobody took deliveries for long ─> row "nobody listened" ─> each subscription, paced
+                                                                └─ done ─> a row that closes it
 
+Only who serves the intake ends an outage: a process that works, and takes no deliveries, does not.
 The row is written before anything is read, so that a stop in the middle is continued by
 the next start, or by another process. One process does it at a time.
 """
@@ -21,15 +22,17 @@ from trigflow.core.asked import no_more_asked
 from trigflow.core.coverage import Reading, open_since
 from trigflow.core.ids import Ids
 from trigflow.runtime import records as r
+from trigflow.runtime.connections.quiet import Quiets
 from trigflow.runtime.intake.recover import EVERYONE, MARGIN, Recoverer
 from trigflow.runtime.ports import Clock, Store
 
-LEAST_GAP = 60_000  # milliseconds without a beat that count as an outage
+LEAST_GAP = 60_000  # milliseconds in which nobody took deliveries that count as an outage
 AWAY = "nobody listened"
 LOOK = 60.0  # seconds until it is looked again whether something is left to read
 CLAIM = 900.0  # seconds in which no other process begins the same; reading twice would do no harm
-AT_A_TIME = 4
-PACE = 0.2  # seconds between two subscriptions, on average
+AT_A_TIME = 4  # logs that are read through one connection
+LANES = 8  # connections that are read through at a time, each at its own pace
+PACE = 0.2  # seconds between two subscriptions of one connection, on average
 PAGE = 100
 
 
@@ -68,21 +71,34 @@ class Outages:
         """Work with the parts of one open app; `chance` jitters the pace."""
         self._recoverer, self._store, self._clock, self._ids = recoverer, store, clock, ids
         self._chance = chance
+        self._quiets = Quiets(store, clock, chance)
         self._asked: set[str] = set()  # subscriptions whose log is to be read, or is being read
         self._to_begin: list[tuple[r.Endpoint, str]] = []
         self._wake: anyio.Event | None = None  # where somebody reads
+        self._opened_at = self._ms()
+        self._serves = False
+        self._served = anyio.Event()
+        self.listens: bool = False  # and says so with each beat
 
-    async def notice(self, last_beat: int | None) -> int:
-        """Hear when any process was last alive, before this one beats; return since when somebody listens.
+    def serve(self) -> None:
+        """Hear that deliveries come to this process; an outage ends with that."""
+        if not self._serves:
+            self._serves = True
+            self._served.set()
 
-        Times are unix milliseconds; 0 where there was no outage.
+    async def begin_listening(self) -> None:
+        """Keep that somebody listens, and that nobody did where the last one left long ago.
+
+        It has listened since it was opened: who is mounted hears of that with the first request.
         """
-        now = self._ms()
-        if last_beat is None or now - last_beat <= LEAST_GAP:
-            return 0
-        away = r.Recovery(self._ids.new("rec"), EVERYONE, last_beat, last_beat, 0, 0, 0, AWAY, now)
-        await self._store.log_recovery(away)
-        return now
+        before, at = await self._store.listened(), self._opened_at
+        if before is None or at - before.until > LEAST_GAP:
+            if before is not None:
+                until = before.until
+                away = r.Recovery(self._ids.new("rec"), EVERYONE, until, until, 0, 0, 0, AWAY, at)
+                await self._store.log_recovery(away)
+            await self._store.begin_listening(at=at)
+        self.listens = True
 
     async def keep_up(self) -> None:
         """Read what is left to read, and what is asked for, until cancelled."""
@@ -91,8 +107,11 @@ class Outages:
                 self._wake = anyio.Event()
                 group.start_soon(self._keep_reading_asked)
                 while True:
+                    self._served = anyio.Event()
+                    if self._serves and not self.listens:
+                        await self.begin_listening()
                     await self.read_left()
-                    await self._clock.wait(anyio.Event(), until=self._clock.now() + LOOK)
+                    await self._clock.wait(self._served, until=self._clock.now() + LOOK)
         finally:
             self._wake = None
             self._asked.clear()
@@ -161,25 +180,52 @@ class Outages:
 
     async def after_outage(self, last_beat: int, up_at: int) -> Found:
         """Read the logs of all subscriptions that have one; `up_at` is since when somebody listens again."""
-        room, total = anyio.Semaphore(AT_A_TIME), _Total()
+        lanes, total, after = anyio.Semaphore(LANES), _Total(), ""
+
+        async def read(connection: str) -> None:
+            try:
+                await self._read_through(connection, last_beat, up_at, total)
+            finally:
+                lanes.release()
+
+        async with anyio.create_task_group() as group:
+            while some := await self._store.refs_in_use(after=after, limit=PAGE):
+                after = some[-1]
+                for connection in some:
+                    await lanes.acquire()
+                    group.start_soon(read, connection)
+        return total.found
+
+    async def _read_through(self, connection: str, last_beat: int, up_at: int, total: _Total) -> None:
+        """Read the logs of all that go through one connection, at its own pace."""
+        room = anyio.Semaphore(AT_A_TIME)
 
         async def read(endpoint: r.Endpoint, s: r.Subscription, since: int) -> None:
             async with room:
-                total.add(await self._recoverer.recover(endpoint, s, _moment(since)))
+                row = await self._recoverer.recover(endpoint, s, _moment(since))
+                if row.error and await self._quiets.of(connection) is not None:
+                    await self._until_not_quiet(connection)
+                    row = await self._recoverer.recover(endpoint, s, _moment(since))
+                total.add(row)
 
-        async with anyio.create_task_group() as group, aclosing(self._to_read(last_beat, up_at)) as some:
-            async for endpoint, subscription, since in some:
+        found = self._to_read(connection, last_beat, up_at)
+        async with anyio.create_task_group() as group, aclosing(found) as some:
+            async for endpoint, s, since in some:
                 async with room:  # so that no more are begun than can be read
-                    group.start_soon(read, endpoint, subscription, since)
+                    await self._until_not_quiet(connection)
+                    group.start_soon(read, endpoint, s, since)
                 await self._pause()
-        return total.found
+
+    async def _until_not_quiet(self, connection: str) -> None:
+        while (quiet := await self._quiets.of(connection)) is not None:
+            await self._clock.wait(anyio.Event(), until=quiet.until / 1000)
 
     async def _to_read(
-        self, last_beat: int, up_at: int
+        self, connection: str, last_beat: int, up_at: int
     ) -> AsyncGenerator[tuple[r.Endpoint, r.Subscription, int], None]:
         """Yield what has a log and was there before the outage ended, with the moment to read from."""
-        after = ""
-        while page := await self._store.page(after=after, limit=PAGE):
+        after, which = "", r.Which(connection=connection)
+        while page := await self._store.page(after=after, limit=PAGE, which=which):
             after = max(s.id for endpoint in page for s in endpoint.subscriptions)
             for endpoint in page:
                 for s in endpoint.subscriptions:

@@ -148,6 +148,7 @@ _SIGNALLED: Mapping[str, tuple[r.SubscriptionState | None, str, str]] = {
     "removed": ("failing", "the provider removed it", ""),
     "reauthorize": (None, "the provider asks for it to be renewed", "renew"),
     "missed": (None, "the provider says that events were missed", "recover"),
+    "accounts": (None, "", ""),  # nothing of the subscription: its accounts are listed anew
 }
 
 
@@ -180,9 +181,10 @@ def _update_of(read: Read, *, is_real: bool) -> r.Update:
         read.metadata,
         activates=is_real and _works_again(read.subscription),
         state=state,
-        cause=f"{cause}: {signal.detail}" if signal is not None and signal.detail else cause,
+        cause=f"{cause}: {signal.detail}" if cause and signal is not None and signal.detail else cause,
         gone=signal is not None and signal.kind in ("removed", "expired"),
         asked=asked,
+        accounts=signal is not None and signal.kind == "accounts",
     )
 
 

@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias
 
 import msgspec
 
-from trigflow.core.errors import Rejected, StoreError, VerificationError
+from trigflow.core.errors import Rejected, StoreError, TrigflowError, VerificationError
 from trigflow.core.http import Request, Response
 from trigflow.core.ids import Ids
 from trigflow.core.payloads import encode_json
@@ -47,7 +47,7 @@ QUIET = 10.0  # seconds between two lines in the log about deliveries that could
 Recovered: TypeAlias = Literal["recovered", "known", "failed"]
 
 
-class _Understood(msgspec.Struct, frozen=True):
+class Understood(msgspec.Struct, frozen=True):
     """A delivery before it is kept: its rows, the JSON text of its payload, and what will be answered."""
 
     route: Route
@@ -77,11 +77,13 @@ class Receiver:
         activities: Activities,
         on_signal: Callable[[], object],
         on_stranger: Callable[[], object],
+        on_accounts: Callable[[], object],
     ) -> None:
         """Work with the parts of one open app.
 
         on_signal: hears that a provider told something of a subscription itself.
         on_stranger: hears that a delivery came for an account that is not known.
+        on_accounts: hears that a provider told that our app's accounts are others now.
         """
         self._routes, self._audience, self._store, self._registry = routes, audience, store, registry
         self._engine, self._handover, self._sealer = engine, handover, sealer
@@ -89,6 +91,7 @@ class Receiver:
         self._handshakes = Handshakes(routes, registry, vault)
         self._clock, self._ids = clock, ids
         self._activities, self._on_signal, self._on_stranger = activities, on_signal, on_stranger
+        self._on_accounts = on_accounts
         self._replays = Replays()
         self._refused, self._told_at = 0, -QUIET
 
@@ -117,11 +120,19 @@ class Receiver:
             self._refused = 0
 
     async def handle_again(self, route: Route, request: Request) -> Sequence[str]:
-        """Handle a request that was verified before; return the ids of the runs that it starts."""
+        """Handle a request that was verified before; return the ids of the runs that it starts.
+
+        Raises TrigflowError where its account is not known yet.
+        """
         subscriptions = await self._routes.addressed(route, request)
+        if not subscriptions and route.tells_accounts_apart:
+            raise TrigflowError(
+                "no connection stands for the account that the delivery is of; connect it, and the "
+                "delivery starts its runs by itself"
+            )
         behind = await self._audience.of(subscriptions)
         now = self._clock.now()
-        new, _, _ = await self._keep(self._read(route, request, subscriptions, now, behind=behind))
+        new, _, _ = await self._keep(self.read(route, request, subscriptions, now, behind=behind))
         return [run.id for event in new.events for run in event.runs]
 
     async def take_recovered(self, token: str, request: Request, at: float) -> Recovered:
@@ -137,7 +148,7 @@ class Receiver:
         try:
             subscriptions = await self._routes.addressed(route, request)
             behind = await self._audience.of(subscriptions)
-            understood = self._read(route, request, subscriptions, at, behind=behind, cause="recovered")
+            understood = self.read(route, request, subscriptions, at, behind=behind, cause="recovered")
         except Rejected:
             return "failed"
         if understood.new.outcome == "failed":
@@ -149,7 +160,7 @@ class Receiver:
     async def _receive(self, route: Route, request: Request) -> Response:
         source, now = route.source, self._clock.now()
         if route.is_removed:
-            return self._ignore(route, request, "removed")
+            return self._answer_late(route, request, now)
         answered = await self._handshakes.answer(route, request, now) if source.handshakes else None
         if answered is not None:
             self._store.note(self._row(route, request, "handshake", "", now=now, body=b""))
@@ -200,13 +211,13 @@ class Receiver:
         # What was decoded is let go of before the commit is awaited: a body may be hundreds of
         # objects, and with many in flight they would all be cold when they are freed.
         _, response, _ = await self._keep(
-            self._read(route, request, subscriptions, now, behind=behind, key=key)
+            self.read(route, request, subscriptions, now, behind=behind, key=key)
         )
         for subscription in subscriptions:
             self._activities.note(subscription.id, route.endpoint.id, int(now * 1000), key)
         return response
 
-    def _read(
+    def read(
         self,
         route: Route,
         request: Request,
@@ -216,7 +227,7 @@ class Receiver:
         behind: Behind,
         key: int | None = None,
         cause: str = "",
-    ) -> _Understood:
+    ) -> Understood:
         """Decode a verified request and turn what its handler says into rows; nothing is kept yet."""
         decoded = route.source.decode(request)
         delivery_id = self._ids.new("dlv")
@@ -229,19 +240,25 @@ class Receiver:
         new = msgspec.structs.replace(new, key_serial=key, cause=new.cause or cause)
         if is_private:
             new = self._sealer.kept(new, route.source.id)
-        return _Understood(route, new, decoded.text, answer_of(route, reads), subscriptions)
+        return Understood(route, new, decoded.text, answer_of(route, reads), subscriptions)
 
-    async def _keep(self, understood: _Understood) -> tuple[r.NewDelivery, Response, r.Accepted]:
+    async def _keep(self, understood: Understood) -> tuple[r.NewDelivery, Response, r.Accepted]:
         new, text = understood.new, understood.text
-        accepted = await self._store.accept(new, lambda accepted: self._start(new, accepted, text))
+        accepted = await self._store.accept(new, lambda accepted: self.start(new, accepted, text))
+        await self.follow(understood)
+        return new, understood.response, accepted
+
+    async def follow(self, understood: Understood) -> None:
+        """Do what a delivery that is kept asks for besides its runs."""
         for one in understood.subscriptions:
             if one.state == "paused":
                 await self._let_go(one.id)
-        if new.updates:
+        if understood.new.updates:
             self._routes.forget(understood.route.endpoint.token)
-            if any(update.cause for update in new.updates):
+            if any(update.cause for update in understood.new.updates):
                 self._on_signal()
-        return new, understood.response, accepted
+            if any(update.accounts for update in understood.new.updates):
+                self._on_accounts()
 
     async def _let_go(self, subscription: str) -> None:
         """Release what was just held if the subscription was resumed since its route was read.
@@ -276,7 +293,7 @@ class Receiver:
             updates=updates_of(reads, request),
         )  # fmt: skip
 
-    def _start(self, new: r.NewDelivery, accepted: r.Accepted, text: bytes) -> None:
+    def start(self, new: r.NewDelivery, accepted: r.Accepted, text: bytes) -> None:
         """Hand committed runs to the engine, with their payload."""
         for number, event in enumerate(new.events):
             if number in accepted.duplicates:
@@ -286,28 +303,29 @@ class Receiver:
                 self._engine.wake(run.statements)
 
     async def _keep_strangers(self, route: Route, request: Request, now: float, key: int | None) -> Response:
-        """Keep a verified delivery of an unknown account whole: it may be new, and can be replayed then."""
+        """Keep a verified delivery of an unknown account whole: it starts its runs once that is known."""
         row = self._row(
-            route, request, "ignored", "unknown-account", now=now, body=request.body, key_serial=key
-        )
+            route, request, "ignored", "unknown-account", now=now, body=request.body, key_serial=key,
+            waits_for=self._routes.accounts_of(route, request),
+        )  # fmt: skip
         if self._sealer.marks.in_source(route.source.id):
             row = msgspec.structs.replace(row, sealed=True, body=self._sealer.seal(row.body))
         await self._store.accept(row)
         self._on_stranger()
         return route.source.answer
 
-    def _ignore(self, route: Route, request: Request, cause: str) -> Response:
-        self._store.note(self._row(route, request, "ignored", cause, now=self._clock.now(), body=b""))
-        return route.source.answer
+    def _answer_late(self, route: Route, request: Request, now: float) -> Response:
+        """Answer what comes to an endpoint that was removed: a provider may ask whether it is to end."""
+        told = self._handshakes.goodbye(route, request) if route.source.handshakes else None
+        outcome: r.DeliveryOutcome = "handshake" if told else "ignored"
+        self._store.note(self._row(route, request, outcome, "removed", now=now, body=b""))
+        return told or route.source.answer
 
     def _reject(self, route: Route, request: Request, rejected: Rejected) -> Response:
         logger.warning("rejected a delivery at %s: %s (%s)", route.source.id, rejected.cause, rejected.detail)
         row = self._row(route, request, "rejected", rejected.cause, now=self._clock.now(), body=b"")
-        self._store.note(
-            msgspec.structs.replace(
-                row, status=rejected.status, trace=encode_json([{"why": rejected.detail}])
-            )
-        )
+        trace = encode_json([{"why": rejected.detail}])
+        self._store.note(msgspec.structs.replace(row, status=rejected.status, trace=trace))
         return Response(rejected.status, rejected.cause.encode(), PLAIN)
 
     def _row(

@@ -24,6 +24,7 @@ from trigflow.core.http import Request
 from trigflow.core.ids import Ids
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt, attempt_async
+from trigflow.runtime.connections.quiet import Quiets
 from trigflow.runtime.intake.routes import AnySource
 from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.sealing.discreet import Scrubber, knowing, log_failure, problem_of
@@ -114,6 +115,7 @@ class Recoverer:
         self._store, self._sources, self._clients, self._receiver = store, sources, clients, receiver
         self._clock, self._ids, self._mark = clock, ids, mark
         self._keys_of, self._url_of = keys_of, url_of
+        self._quiets = Quiets(store, clock, lambda: 0.5)
         self._taken: dict[bytes, None] = {}  # oldest first
 
     def can(self, subscription: r.Subscription) -> bool:
@@ -158,6 +160,7 @@ class Recoverer:
         read = await attempt_async(lambda: self._read(endpoint, subscription, start, count, scrub))
         error = problem_of(read.error, scrub) if isinstance(read, Raised) else ""
         if isinstance(read, Raised):
+            await self._quiets.begin_if_asked(subscription.connection, read.error)
             log_failure(
                 logger, "the log of %s (%s) could not be read whole", subscription.source, subscription.id,
                 error=read.error, scrub=scrub,

@@ -104,7 +104,7 @@ class Replayer:
         route = None if token is None else await self._routes.find(token)
         if route is None:
             raise TrigflowError(f"delivery {row.id}: its endpoint is gone")
-        request = _request(row, body, self._public_url)
+        request = request_of(row, body, self._public_url)
         return await self._receiver.handle_again(route, request)
 
 
@@ -131,7 +131,7 @@ async def kept_delivery(
     row, body = found[0], found[1]
     if s is None:
         raise TrigflowError(f"the subscription of delivery {delivery_id} is gone")
-    request = _request(row, sealer.text(body, sealed=row.sealed), public_url)
+    request = request_of(row, sealer.text(body, sealed=row.sealed), public_url)
     source = sources[s.source]
     return delivery_of(
         source, request, source.decode(request), id=row.id, received_at=row.received_at / 1000,
@@ -139,6 +139,7 @@ async def kept_delivery(
     )  # fmt: skip
 
 
-def _request(row: v.DeliveryRow, body: bytes, public_url: PublicUrl) -> Request:
+def request_of(row: v.DeliveryRow, body: bytes, public_url: PublicUrl) -> Request:
+    """Put a kept request together; its credentials are redacted, and its query is not kept."""
     headers = Headers.of(msgspec.json.decode(row.headers, type=list[tuple[str, str]]))
     return Request(row.method, public_url("", ""), headers, body)

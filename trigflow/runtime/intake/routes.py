@@ -26,6 +26,7 @@ FRESH = 5.0  # seconds that what was read is used without asking the store again
 MOST = 10_000  # endpoints and accounts that are remembered, and as many unknown ones: a scan costs few reads
 A_MOMENT = 1.0  # seconds; a flood of forged requests costs one read in them
 LATE = 7 * 86_400.0  # seconds that an endpoint still answers after its last subscription was removed
+MOST_WAITED = 100  # accounts of one delivery that it waits for, where none of them is known
 LONGEST_ACCOUNT = 200  # characters; longer ones are read each time: they are the sender's to choose
 
 NOBODY = (b"",)  # the account of what comes to an app's endpoint without one
@@ -119,6 +120,13 @@ class Routes:
                 return answer.value
         accounts = dict.fromkeys((route, value.decode("utf-8", "replace")) for value in values)
         return await self._find_accounts(list(accounts))
+
+    def accounts_of(self, route: Route, request: Request) -> tuple[str, ...]:
+        """Return the accounts that a delivery is of, but for more than can be waited for."""
+        part = route.source.account
+        values = () if part is None else part.values(request) or NOBODY
+        accounts = dict.fromkeys(value.decode("utf-8", "replace") for value in values[:MOST_WAITED])
+        return tuple(account for account in accounts if len(account) <= LONGEST_ACCOUNT)
 
     def knows(self, token: str) -> bool:
         """Tell whether an endpoint was found under this token before."""

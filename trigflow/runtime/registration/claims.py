@@ -1,7 +1,8 @@
 """The right to change a subscription: one process's for a while, and renewed before each step.
 
     take ──> ours ──holds──> ours for as long again ──give_back──> free
-               └─ CLAIM without a step: anybody's (whoever had it is gone, or frozen)
+               ├─ CLAIM without a step: anybody's (whoever had it is frozen)
+               └─ whoever had it has died: anybody's at once, where the store can tell
 
 A step at a provider ends before a claim does, so that who was too slow does not write.
 """

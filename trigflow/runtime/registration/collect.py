@@ -61,6 +61,19 @@ def _expected(jobs: Mapping[str, Job]) -> Mapping[Identity, int]:
     return found
 
 
+def expectations_of(jobs: Mapping[str, Job]) -> Mapping[str, int]:
+    """Return the shortest time (ms) in which jobs expect something, by dynamic trigger."""
+    found: dict[str, int] = {}
+    for job in jobs.values():
+        every = job.options.expect_every
+        if every is not None and job.options.enabled:
+            told = int(every.total_seconds() * 1000)
+            for one in job.listens:
+                if one.dynamic is not None:
+                    found[one.dynamic.id] = min(told, found.get(one.dynamic.id, told))
+    return found
+
+
 def triggers_of(jobs: Mapping[str, Job]) -> Iterator[Trigger[object]]:
     """Return every trigger of every job."""
     for job in jobs.values():

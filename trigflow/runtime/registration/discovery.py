@@ -23,6 +23,7 @@ from trigflow.sources.integration import Integration
 logger: logging.Logger = logging.getLogger("trigflow.registrations")
 EVERY = timedelta(minutes=15)
 LEAST = timedelta(seconds=30)  # between two times that a provider is asked, however many strangers show up
+SOON = timedelta(seconds=2)  # and however often it tells itself that the accounts are others now
 
 
 class Discovery:
@@ -48,15 +49,22 @@ class Discovery:
         }
         self._apps = [one for one in integrations.values() if one.connection_ref in shared]
         self._connections, self._rows, self._clock, self._signal = connections, rows, clock, signal
-        self._stranger = anyio.Event()
+        self._stranger, self._told = anyio.Event(), anyio.Event()
 
     def stranger(self) -> None:
         """Hear that a delivery came for an account that is not known."""
         self._stranger.set()
 
+    def told(self) -> None:
+        """Hear that a provider told that our app was installed, suspended or removed somewhere."""
+        self._told.set()
+        self._stranger.set()
+
     async def keep_up(self) -> None:
         """Ask until cancelled."""
         while True:
+            was_told = self._told.is_set()
+            self._stranger, self._told = anyio.Event(), anyio.Event()
             for app in self._apps:
                 asked = await attempt_async(lambda app=app: self._connections.accounts(app))  # type: ignore[misc]
                 if isinstance(asked, Raised):
@@ -66,6 +74,8 @@ class Discovery:
                 await self._rows.ensure()
                 self._signal()
             asked_at = self._clock.now()
-            await self._clock.wait(self._stranger, until=asked_at + EVERY.total_seconds())
-            await self._clock.wait(anyio.Event(), until=asked_at + LEAST.total_seconds())
-            self._stranger = anyio.Event()
+            # A provider's list may lag behind what it told: it is read once more.
+            until = LEAST if was_told else EVERY
+            await self._clock.wait(self._stranger, until=asked_at + until.total_seconds())
+            await self._clock.wait(self._told, until=asked_at + LEAST.total_seconds())
+            await self._clock.wait(anyio.Event(), until=asked_at + SOON.total_seconds())

@@ -16,18 +16,11 @@ from datetime import timedelta
 from functools import partial
 
 import attrs
+from msgspec.structs import replace
 
 from trigflow.core.asked import no_more_asked
 from trigflow.core.local import is_local
-from trigflow.core.plan import (
-    GRACE,
-    Identity,
-    Means,
-    Step,
-    Wanted,
-    plan,
-    upkeep_at,
-)
+from trigflow.core.plan import GRACE, Identity, Means, Step, Wanted, plan, upkeep_at
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.connections.clients import Clients
@@ -36,7 +29,8 @@ from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.registration.claims import Claims
 from trigflow.runtime.registration.provider import Found, problem_of_url, rotation_of
 from trigflow.runtime.registration.rows import Rows, known_of
-from trigflow.runtime.registration.steps import Applied, Steps, Unanswered
+from trigflow.runtime.registration.steps import Applied, Steps
+from trigflow.runtime.registration.timely import Unanswered
 from trigflow.runtime.registration.upkeep import Upkeep
 from trigflow.sources.registration import Secret
 
@@ -106,14 +100,11 @@ class Reconciler:
     async def _pages(
         self, only: str | None
     ) -> AsyncGenerator[Sequence[tuple[r.Endpoint, r.Subscription]], None]:
-        after = ""
-        while True:
-            page = await self._store.page(after=after, limit=PAGE)
-            if not page:
-                return
+        after, which = "", r.Which(called=only)
+        while page := await self._store.page(after=after, limit=PAGE, which=which):
             pairs = [(endpoint, s) for endpoint in page for s in endpoint.subscriptions]
             after = pairs[-1][1].id
-            yield [pair for pair in pairs if only in (None, pair[1].key, pair[1].id)]
+            yield pairs
 
     async def _planned(
         self, endpoint: r.Endpoint, s: r.Subscription, want: r.Want | None, *, offline: bool = False
@@ -124,7 +115,9 @@ class Reconciler:
             found = await self._steps.find(endpoint, s)
         listed = found.listed(self.url_of(endpoint)) if isinstance(found, Found) else None
         wanted = None if want is None else Wanted(s.identity, want.events)
-        return plan(wanted, known_of(endpoint, s), listed, means, now=self._ms()), found
+        told = found.told if isinstance(found, Unanswered) else ""
+        steps = plan(wanted, known_of(endpoint, s), listed, means, now=self._ms())
+        return [replace(step, unanswered=told) for step in steps], found
 
     def means(self, identity: Identity, s: r.Subscription | None = None) -> Means:
         """Tell what can be done for a subscription."""
@@ -184,6 +177,9 @@ class Reconciler:
                 return None
             await self._clients.load({row[1].connection})
             found = await self._steps.find(*row)
+            if isinstance(found, Unanswered) and found.quiet:
+                step = Step("sweep", identity, "what nobody knows")
+                return await self._steps.left_alone(row[1], step, found.told)
             if not isinstance(found, Found) or not found.strays:
                 return None
             step = Step("sweep", identity, f"{len(found.strays)} that nobody knows")
@@ -191,8 +187,8 @@ class Reconciler:
 
     async def places(
         self, only: str | None = None
-    ) -> AsyncGenerator[tuple[r.Endpoint, r.Subscription, Found | None], None]:
-        """Ask the provider of each subscription what it has; None where it can't say, or does not answer.
+    ) -> AsyncGenerator[tuple[r.Endpoint, r.Subscription, Found | Unanswered | None], None]:
+        """Ask the provider of each subscription what it has; None where it can't say.
 
         What takes a person is left out. only: a subscription's key or id; the others are left out.
         """
@@ -202,7 +198,7 @@ class Reconciler:
                 means = self.means(s.identity, s)
                 if means.automatic and not means.covered:
                     found = await self._steps.find(endpoint, s)
-                    yield endpoint, s, found if isinstance(found, Found) else None
+                    yield endpoint, s, found
 
     async def unreachable(self) -> str:
         """Say why no provider can reach this app; empty where one can, or where none would be called."""
@@ -247,10 +243,13 @@ class Reconciler:
         await self._clients.load({row[1].connection})
         want = await self._want(identity, grace)
         steps, found = await self._planned(*row, want)
+        if isinstance(found, Unanswered) and found.quiet:
+            due = [step for step in steps if step.changes]
+            return [await self._steps.left_alone(row[1], step, found.told) for step in due]
         if isinstance(found, Unanswered) and want is not None and not any(step.changes for step in steps):
             if await self._claims.holds(row[1].id):
                 await self._upkeep.tell_of_failure(await self._steps.unanswered(row[1], found))
-            return ()
+            return [Applied(step, found.told) for step in steps]
         applied: list[Applied] = []
         listed = found if isinstance(found, Found) else None
         left: tuple[r.Endpoint, r.Subscription] | None = row
@@ -265,7 +264,9 @@ class Reconciler:
             steps, listed = (await self._planned(*left, want, offline=True))[0], None
             if not any(step.changes and step.action != "manual" for step in steps):
                 break
-        if left is not None and await self._claims.holds(left[1].id):
+        if left is None:
+            await self._upkeep.alerts.forget(row[1])
+        elif await self._claims.holds(left[1].id):
             failed = any(one.error and one.step.action != "manual" for one in applied)
             await (
                 self._upkeep.tell_of_failure(left[1]) if failed else self._settle(*left, want, row[1].next_at)
@@ -339,7 +340,7 @@ class Reconciler:
             asked = asked if means.rotation != "no" else no_more_asked(asked, "rotate")
         fine = attrs.evolve(s, asked=asked)
         if known_of(endpoint, s).finished:
-            is_wrong = s.state in ("failing", "expired")
+            is_wrong = s.state in r.FAILS
             fine = attrs.evolve(fine, failures=0)
             fine = attrs.evolve(fine, state="active", cause="") if is_wrong else fine
         if fine != s:

@@ -6,9 +6,10 @@ subscribers (run time) ──────────────┴─> rows: e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import timedelta
 
+import attrs
 import msgspec
 
 from trigflow.core.ids import Ids
@@ -37,11 +38,14 @@ class Rows:
         *,
         token: Callable[[], str],
         owner: str,
+        expects: Mapping[str, int] | None = None,
     ) -> None:
         """Work for one open app.
 
         wants: of this process's jobs. token: makes the random part of a URL.
+        expects: milliseconds in which the jobs expect something, by dynamic trigger.
         """
+        self._expects = expects or {}
         self._wants, self._sources, self._store, self._routes = wants, sources, store, routes
         self._vault, self._clock, self._ids, self._token, self._owner = vault, clock, ids, token, owner
         self._accounts: dict[str, str] = {}  # of connections of apps that share a webhook, by ref
@@ -56,7 +60,7 @@ class Rows:
     async def ensure(self) -> None:
         """Keep this process's wants, and rows for all of them, so that deliveries can arrive."""
         await self._find_accounts()
-        await self._store.put_wants(self._owner, self.wants, at=self._ms())
+        await self._store.put_wants(self._owner, self.wants, at=self._ms(), expects=self._expects)
         await self.keep_rows()
         if not self._has_begun:  # what jobs want, or the public URL, may have changed
             self._has_begun = True
@@ -73,6 +77,7 @@ class Rows:
         for start in range(0, len(wants), BATCH):
             some = wants[start : start + BATCH]
             known = await self._store.endpoints_for([want.identity for want in some])
+            await self._follow_accounts(known.values())
             accounts = self._accounts
             new = [
                 self.row_of(want, accounts.get(want.connection, ""))
@@ -82,6 +87,15 @@ class Rows:
             if new:
                 await self._store.create_subscriptions(new)
                 for endpoint, _ in new:
+                    self._routes.forget(endpoint.token)
+
+    async def _follow_accounts(self, endpoints: Iterable[r.Endpoint]) -> None:
+        """Give a subscription its connection's account of now: an app that is installed anew has another."""
+        for endpoint in endpoints:
+            for s in endpoint.subscriptions:
+                account = self._accounts.get(s.connection, s.account)
+                if s.account is not None and account != s.account:
+                    await self._store.save_subscription(attrs.evolve(s, account=account), was=s)
                     self._routes.forget(endpoint.token)
 
     def row_of(self, want: r.Want, account: str = "") -> tuple[r.Endpoint, r.Subscription]:

@@ -8,33 +8,34 @@ rotate ─> retire                            its key: mint, accept both, tell; 
 from __future__ import annotations
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import Any
 
-import anyio
 import attrs
 import msgspec
 
+from trigflow.core.advice import NEEDS_PERSON
+from trigflow.core.alerts import blamed_in, blaming
 from trigflow.core.asked import no_more_asked
-from trigflow.core.errors import NotFound
+from trigflow.core.errors import NotFound, RegistrationError
 from trigflow.core.ids import Ids
-from trigflow.core.plan import Means, Step
+from trigflow.core.plan import SWITCHED_OFF, Means, Step
 from trigflow.core.waits import Refusal, refusal_of
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt, attempt_async
 from trigflow.runtime.connections.clients import Clients
+from trigflow.runtime.connections.quiet import Quiets
 from trigflow.runtime.intake.routes import AnySource, Routes
 from trigflow.runtime.ports import Clock, Store
+from trigflow.runtime.registration.intent import keep_intent
 from trigflow.runtime.registration.provider import Found, Provider, kept_data, new_secret, tokens_in
+from trigflow.runtime.registration.timely import LatePing, Unanswered, in_time
 from trigflow.runtime.sealing.discreet import Scrubber, knowing, log_failure, problem_of
 from trigflow.runtime.sealing.vault import Vault
 from trigflow.sources.registration import Registered, Secret
 
 logger: logging.Logger = logging.getLogger("trigflow.registrations")
-NEEDS_PERSON = "a person is needed"
-SLOWEST = 90.0  # seconds that one step may take; less than a claim lasts
 PATIENCE = 3  # failures in a row that nobody hears of
-T = TypeVar("T")
 SHORTEST_LEASE = 60_000  # milliseconds; else a clock that differs from ours has it renewed without end
 
 
@@ -47,27 +48,6 @@ class Applied(msgspec.Struct, frozen=True):
     step: Step
     error: str = ""
     left_out: str = ""
-
-
-class Unanswered(msgspec.Struct, frozen=True):
-    """That a provider did not say what it has; `told` is the error as it may be shown."""
-
-    error: Exception
-    told: str
-
-
-class LatePing:
-    """A provider that is made when it is pinged."""
-
-    def __init__(self, make: Callable[[], Awaitable[Provider]]) -> None:
-        self._make = make
-
-    async def ping(self) -> bool:
-        """Ask for a sign of life; False where the provider offers none."""
-        return await _in_time(self._ping)
-
-    async def _ping(self) -> bool:
-        return await (await self._make()).ping()
 
 
 class Steps:
@@ -95,6 +75,7 @@ class Steps:
         self._sources, self._store, self._clients = sources, store, clients
         self._routes, self._vault, self._clock, self._ids = routes, vault, clock, ids
         self._chance, self._mark = chance, mark
+        self.quiets: Quiets = Quiets(store, clock, chance)
         self.base_url: str | None = base_url
 
     def url_of(self, endpoint: r.Endpoint) -> str:
@@ -107,8 +88,12 @@ class Steps:
         One that does not answer is planned for from the store's rows alone; the
         step then tells what is wrong, and the others are planned all the same.
         """
-        asked = await attempt_async(lambda: _in_time(lambda: self._ask(endpoint, s)))
+        quiet = await self.quiets.told(s.connection)
+        if quiet:
+            return Unanswered(RegistrationError(quiet), quiet, quiet=True)
+        asked = await attempt_async(lambda: in_time(lambda: self._ask(endpoint, s)))
         if isinstance(asked, Raised):
+            await self.quiets.begin_if_asked(s.connection, asked.error)
             told = problem_of(asked.error, self.discretion(endpoint, s.connection))
             logger.warning("%s could not be asked what it has: %s", s.source, told)
             return Unanswered(asked.error, told)
@@ -125,7 +110,7 @@ class Steps:
             self._ms(), 0,
         )  # fmt: skip
         await self._store.log_registration(entry)
-        if refusal.outcome == "refused" or s.failures + 1 >= PATIENCE or s.state in ("failing", "expired"):
+        if refusal.outcome == "refused" or s.failures + 1 >= PATIENCE or s.state in r.FAILS:
             return await self._refused(s, refusal, why.told)
         later = attrs.evolve(s, failures=s.failures + 1, next_at=int(refusal.until * 1000))
         await self._store.save_subscription(later, was=s)
@@ -163,7 +148,10 @@ class Steps:
         found: what it said just before that it has; None where it did not.
         """
         started = self._ms()
-        called = await attempt_async(lambda: _in_time(lambda: self._call(step, endpoint, s, found, means)))
+        quiet = await self.quiets.told(s.connection)
+        if quiet:
+            return await self.left_alone(s, step, quiet)
+        called = await attempt_async(lambda: in_time(lambda: self._call(step, endpoint, s, found, means)))
         if isinstance(called, Raised):
             scrub = self.discretion(endpoint, s.connection)
             error = problem_of(called.error, scrub)
@@ -171,11 +159,18 @@ class Steps:
                 logger, "subscription %s (%s): %s", s.id, s.source, error, error=called.error, scrub=scrub
             )
             refusal = refusal_of(called.error, s.failures, now=self._clock.now(), chance=self._chance())
-            await self._refused(s, refusal, error)
+            await self._refused(s, refusal, error, is_off=bool(step.is_off))
+            if await self.quiets.begin_if_asked(s.connection, called.error):
+                error = f"{error}; all of {s.connection} is {await self.quiets.told(s.connection)}"
             await self._log(s, step, refusal.outcome, error, started)
             return Applied(step, error)
         await self._log(s, step, "done", "", started)
         return Applied(step)
+
+    async def left_alone(self, s: r.Subscription, step: Step, quiet: str) -> Applied:
+        """Keep that a step was not even tried: its provider wants to be left alone for now."""
+        await self._log(s, step, "quiet", quiet, self._ms())
+        return Applied(step, quiet)
 
     async def _call(
         self, step: Step, endpoint: r.Endpoint, s: r.Subscription, found: Found | None, means: Means
@@ -191,19 +186,28 @@ class Steps:
                 await self._store.release_held(s.id)
         elif means.covered:
             await self._registered(s, step, None)
+        elif step.action == "sweep":
+            await (await self.provider(endpoint, s, step.desired)).do("sweep", found)
         elif step.action == "retire":
             await self._retire(endpoint, s)
-        elif step.action == "rotate":
+        else:
+            await keep_intent(self._sources[s.source], endpoint, s, self._store, self._routes, ends=False)
+            await self._register(step, endpoint, s, found)
+
+    async def _register(
+        self, step: Step, endpoint: r.Endpoint, s: r.Subscription, found: Found | None
+    ) -> None:
+        if step.action == "rotate":
             await self._rotate(step, endpoint, s, found)
         elif step.action == "renew":
             await self._renew(step, endpoint, s)
         else:
             registered = await (await self.provider(endpoint, s, step.desired)).do(step.action, found)
-            if step.action != "sweep":
-                await self._registered(s, step, registered)
+            await self._registered(s, step, registered)
 
     async def _take_away(self, endpoint: r.Endpoint, s: r.Subscription, found: Found | None) -> None:
         provider = await self.provider(endpoint, s, ())
+        await keep_intent(self._sources[s.source], endpoint, s, self._store, self._routes, ends=True)
         if found is None and s.registered:
             # Nobody can be asked later whether it went, should the answer be lost: if it is wanted
             # again, it is registered again.
@@ -308,11 +312,20 @@ class Steps:
             active = attrs.evolve(active, leased_at=now, lease_until=until)
         return active
 
-    async def _refused(self, s: r.Subscription, refusal: Refusal, cause: str) -> r.Subscription:
+    async def _refused(
+        self, s: r.Subscription, refusal: Refusal, cause: str, *, is_off: bool = False
+    ) -> r.Subscription:
+        if is_off:
+            cause = f"{SWITCHED_OFF}, and could not be switched on: {cause}"
         if refusal.needs_person:
             cause = f"{cause}; {NEEDS_PERSON}"
+        # What may pass says nothing of the credentials: whether they are mended is not known by it.
+        blames = refusal.blames or (refusal.outcome == "failed" and blamed_in(s.connection, s.cause))
+        if blames:
+            cause = blaming(s.connection, blames, cause)
+        is_off = is_off or (refusal.outcome == "failed" and s.state == "disabled")
         failing = attrs.evolve(
-            s, state="paused" if s.state == "paused" else "failing", cause=cause,
+            s, state="paused" if s.state == "paused" else "disabled" if is_off else "failing", cause=cause,
             failures=s.failures + 1, next_at=int(refusal.until * 1000), updated_at=self._ms(),
         )  # fmt: skip
         await self._store.save_subscription(failing, was=s)
@@ -327,13 +340,6 @@ class Steps:
 
     def _ms(self) -> int:
         return int(self._clock.now() * 1000)
-
-
-async def _in_time(call: Callable[[], Awaitable[T]]) -> T:
-    """Await what calls a provider; TimeoutError in time for the claim on the subscription to hold."""
-    with anyio.move_on_after(SLOWEST):
-        return await call()
-    raise TimeoutError(f"the provider did not answer within {SLOWEST:.0f} s")
 
 
 def _untold(endpoint: r.Endpoint) -> bool:

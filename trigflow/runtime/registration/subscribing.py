@@ -9,15 +9,16 @@ Several subscribers, and the triggers in code, share one webhook with the union 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import anyio
 import attrs
 
-from trigflow.core.dynamic import Dynamic, Wish
+from trigflow.core.dynamic import Dynamic, Wish, is_wish
 from trigflow.core.errors import LimitReached, PayloadError, RegistrationError, SetupError
 from trigflow.core.filters import compile_filter
-from trigflow.core.jobs import Job
+from trigflow.core.jobs import Job, check_expected
 from trigflow.core.payloads import decode_json_text, encode_json
 from trigflow.core.triggers import Trigger
 from trigflow.runtime import records as r
@@ -82,7 +83,14 @@ class Subscribing:
         self._limit, self._signal = limit, signal
 
     async def subscribe(
-        self, wish: Wish[object], *, key: str, connection: str | None, metadata: object, wait: bool
+        self,
+        wish: Wish[object],
+        *,
+        key: str,
+        connection: str | None,
+        metadata: object,
+        expect_every: timedelta | None,
+        wait: bool,
     ) -> None:
         """Keep a subscriber, in place of one of the same key; see `App.subscribe`."""
         self._check_known(wish)
@@ -95,6 +103,7 @@ class Subscribing:
         new = r.Subscriber(
             wish.dynamic, _checked_key(key), *want.identity, want.params, want.events,
             _metadata(metadata, key), int(self._clock.now() * 1000), _filter(wish),
+            _milliseconds(expect_every),
         )  # fmt: skip
         before = await self._store.subscriber(new.dynamic, new.key)
         is_shared = self._sources[want.source].is_shared(trigger.params)
@@ -123,7 +132,12 @@ class Subscribing:
 
     # --- what is refused
 
-    def _check_known(self, wish: Wish[object]) -> None:
+    def _check_known(self, wish: object) -> None:
+        if not is_wish(wish):
+            raise SetupError(
+                f"{wish!r:.100} can't be subscribed to; call a dynamic trigger with the params of its event, "
+                'such as repos(repo="u/r")'
+            )
         known = self._dynamics.get(wish.dynamic)
         if known is None or known.trigger.specification is not wish.trigger.specification:
             raise SetupError(
@@ -206,10 +220,14 @@ def _key_of(wish: Wish[object]) -> str:
         raise SetupError(f"dynamic {wish.dynamic!r}, {wish.trigger.name}: {error}") from error
 
 
+def _is_key(key: object) -> bool:
+    return isinstance(key, str) and 0 < len(key) <= LONGEST_KEY and key.isprintable()
+
+
 def _checked_key(key: str) -> str:
-    if not 0 < len(key) <= LONGEST_KEY or not key.isprintable():
+    if not _is_key(key):
         raise SetupError(
-            f"key {key[:40]!r}: use 1 to {LONGEST_KEY} printable characters, such as your user's id"
+            f"key {key!r:.40}: use text of 1 to {LONGEST_KEY} printable characters, such as your user's id"
         )
     return key
 
@@ -233,6 +251,14 @@ def _filter(wish: Wish[object]) -> bytes | None:
         return None
     compile_filter(written, where=f"dynamic {wish.dynamic}, {wish.trigger.name}, filter")
     return encode_json(written)
+
+
+def _milliseconds(expect_every: timedelta | None) -> int | None:
+    """Return the time in which something must come, checked as that of a job."""
+    if expect_every is None:
+        return None
+    check_expected(expect_every)
+    return int(expect_every.total_seconds() * 1000)
 
 
 def _subscribed(one: r.Subscriber, s: r.Subscription | None) -> Subscribed:

@@ -10,9 +10,11 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import attrs
 
+from trigflow.core.advice import NEEDS_PERSON
 from trigflow.core.alerts import AlertSink
 from trigflow.core.asked import is_asked
 from trigflow.core.ids import Ids
+from trigflow.core.plan import SWITCHED_OFF, Identity
 from trigflow.core.settings import Settings
 from trigflow.runtime import records as r
 from trigflow.runtime.health.activity import Activities
@@ -23,7 +25,7 @@ from trigflow.runtime.intake.outage import Outages
 from trigflow.runtime.intake.recover import Calling, Recoverer, Taking
 from trigflow.runtime.intake.routes import AnySource, Routes
 from trigflow.runtime.ports import Clock, Store
-from trigflow.runtime.registration.steps import NEEDS_PERSON, PATIENCE
+from trigflow.runtime.registration.steps import PATIENCE
 from trigflow.runtime.sealing.discreet import Scrubber
 
 
@@ -79,6 +81,20 @@ class Upkeep:
         await self.alerts.follow(s)
         return found.look_at
 
+    async def heed(self, identity: Identity, *, is_off: bool) -> None:
+        """Keep that a provider has a webhook switched off, or on again, where we may not switch it on."""
+        for endpoint in (await self._store.endpoints_for([identity])).values():
+            for s in endpoint.subscriptions:
+                if is_off and s.state in ("active", "silent", "failing"):
+                    await self._keep_state(s, "disabled", f'{SWITCHED_OFF}, and register is "plan"')
+                elif not is_off and s.state == "disabled":
+                    await self._keep_state(s, "active", "")
+
+    async def _keep_state(self, s: r.Subscription, state: r.SubscriptionState, cause: str) -> None:
+        changed = attrs.evolve(s, state=state, cause=cause)
+        await self._store.save_subscription(changed, was=s)
+        await self.alerts.follow(changed)
+
     async def recover_if_asked(self, endpoint: r.Endpoint, s: r.Subscription) -> None:
         """Have a provider's log read where that was asked for; may return before that is done."""
         if is_asked(s.asked, "recover") and self.recoverer.can(s):
@@ -88,10 +104,6 @@ class Upkeep:
         """Tell people that a subscription fails, once it is more than a moment's trouble."""
         if s.failures >= PATIENCE or NEEDS_PERSON in s.cause:
             await self.alerts.follow(s)
-
-    async def begin(self) -> None:
-        """Notice whether nobody listened before; called before this process beats for the first time."""
-        self.judge.awake_since = await self.outages.notice(await self._store.last_beat())
 
     def loops(self) -> Mapping[str, Callable[[], Awaitable[object]]]:
         """Return what goes on until the app is closed, by name."""

@@ -51,8 +51,7 @@ class Vault:
 
     def seal(self, secret: bytes) -> bytes:
         """Encrypt a secret, with the ring as it is now: the key that this process began with may be gone."""
-        with suppress(OSError):  # a ring that can't be read now is as it was
-            self._has_new_keys()
+        self._has_new_keys()
         return self._ring.encrypt(secret)
 
     def open(self, sealed: bytes) -> bytes:
@@ -76,7 +75,11 @@ class Vault:
 
     def _has_new_keys(self) -> bool:
         """Read the ring again; tell whether it is another one."""
-        keys = self._keys if self._read_again is None else list(self._read_again())
+        if self._read_again is None:
+            return False
+        keys: Sequence[str] = ()
+        with suppress(OSError):  # a ring that can't be read now is as it was
+            keys = list(self._read_again())
         if not keys or keys == self._keys:
             return False
         self._use(keys)

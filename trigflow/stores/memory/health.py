@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import attrs
 import msgspec
 
+from trigflow.core.alerts import blamed_subject
 from trigflow.runtime import records as r
 from trigflow.stores.memory.tables import Tables
 
@@ -41,6 +42,14 @@ class HealthTables(Tables):
         """Tell when any process was last alive."""
         return self._last_beat
 
+    async def listened(self) -> r.Listened | None:
+        """Tell since when and until when somebody took deliveries."""
+        return self._listened
+
+    async def begin_listening(self, *, at: int) -> None:
+        """Say that somebody takes deliveries from now on, and that nobody did before."""
+        self._listened = r.Listened(at, at)
+
     async def log_recovery(self, recovery: r.Recovery) -> None:
         """Keep a stretch of coverage."""
         self._recoveries.append(recovery)
@@ -70,6 +79,20 @@ class HealthTables(Tables):
     async def clear_alerts(self, subject: str, *, but: str = "") -> int:
         """Close a subject's open alerts, but for that of one cause."""
         closed = [one for one in self._alerts if one[0] == subject and (not but or one[1] != but)]
+        for name in closed:
+            del self._alerts[name]
+        return len(closed)
+
+    async def clear_unblamed(self, connection: str) -> int:
+        """Close what is open of a connection's credentials and no subscription blames any more."""
+        subject = blamed_subject(connection)
+        blamed = [self._subscriptions[id_].cause for id_ in self._live
+                  if self._subscriptions[id_].connection == connection]  # fmt: skip
+        closed = [
+            (of, cause)
+            for of, cause in self._alerts
+            if of == subject and not any(one.startswith(f"{of}: {cause}; ") for one in blamed)
+        ]
         for name in closed:
             del self._alerts[name]
         return len(closed)
@@ -121,4 +144,4 @@ def _after(kept: r.Subscription, a: r.Activity) -> r.Subscription:
         usual_gap=max(a.gap, quiet, kept.usual_gap * 9 // 10),
         last_at=a.last_at if kept.last_at is None else max(kept.last_at, a.last_at),
     )
-    return attrs.evolve(spoke, state="active", cause="") if kept.state == "silent" else spoke
+    return attrs.evolve(spoke, state="active", cause="") if kept.state in ("silent", "disabled") else spoke

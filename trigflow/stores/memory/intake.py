@@ -19,6 +19,17 @@ class IntakeTables(Tables):
         self, delivery: r.NewDelivery, then: Callable[[r.Accepted], object] | None = None
     ) -> r.Accepted:
         """Keep a delivery, its unknown events and their runs."""
+        accepted = self._add_events(delivery)
+        self._deliveries[delivery.id] = msgspec.structs.replace(delivery, outcome=accepted.outcome)
+        for account in delivery.waits_for:
+            self._strangers[delivery.endpoint_id, account, delivery.id] = delivery.received_at
+        for update in delivery.updates:
+            self._update(delivery, update)
+        if then is not None:
+            then(accepted)
+        return accepted
+
+    def _add_events(self, delivery: r.NewDelivery) -> r.Accepted:
         duplicates: set[int] = set()
         for number, event in enumerate(delivery.events):
             subscription = event.subscription_id or delivery.subscription_id or ""
@@ -42,14 +53,7 @@ class IntakeTables(Tables):
             )
             self._add_runs(event.id, event.runs, delivery.received_at)
         all_known = bool(duplicates) and len(duplicates) == len(delivery.events)
-        outcome: r.DeliveryOutcome = "duplicate" if all_known else delivery.outcome
-        self._deliveries[delivery.id] = msgspec.structs.replace(delivery, outcome=outcome)
-        for update in delivery.updates:
-            self._update(delivery, update)
-        accepted = r.Accepted(outcome, frozenset(duplicates))
-        if then is not None:
-            then(accepted)
-        return accepted
+        return r.Accepted("duplicate" if all_known else delivery.outcome, frozenset(duplicates))
 
     def note(self, delivery: r.NewDelivery) -> None:
         """Keep a delivery that starts nothing."""

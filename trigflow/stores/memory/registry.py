@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Collection, Mapping, Sequence
-from heapq import nsmallest
 
 import attrs
 
@@ -28,8 +26,7 @@ class RegistryTables(SubscriptionTables):
     ) -> Mapping[tuple[str, str], Sequence[r.Subscription]]:
         """Find the subscriptions that take deliveries, by endpoint id and account."""
         kept = self._subscriptions
-        there = ((one, [kept[id_] for id_ in self._addresses.get(one, ())]) for one in addresses)
-        found = ((one, [s for s in some if s.state not in r.TAKES_NOTHING]) for one, some in there)
+        found = ((one, [kept[id_] for id_ in self._addresses.get(one, ())]) for one in addresses)
         return {one: some for one, some in found if some}
 
     async def endpoints_for(self, identities: Collection[Identity]) -> Mapping[Identity, r.Endpoint]:
@@ -54,22 +51,6 @@ class RegistryTables(SubscriptionTables):
             for _, e in sorted(self._endpoints.items())
             if e.state != "removed"
         ]
-
-    async def page(self, *, after: str = "", limit: int) -> Sequence[r.Endpoint]:
-        """Return subscriptions that are not removed by id, those after one of them."""
-        start = bisect_right(self._live, after)
-        return self._with_endpoints(self._live[start : start + limit])
-
-    async def due(self, *, now: int, limit: int) -> Sequence[r.Endpoint]:
-        """Return subscriptions to be looked at by now, the longest due first."""
-        due = ((self._subscriptions[id_].next_at, id_) for id_ in self._live)
-        return self._with_endpoints(
-            [id_ for _, id_ in nsmallest(limit, (one for one in due if one[0] <= now))]
-        )
-
-    async def next_look(self) -> int | None:
-        """Tell when the next subscription is to be looked at."""
-        return min((self._subscriptions[id_].next_at for id_ in self._live), default=None)
 
     async def look_soon(self, identities: Collection[Identity]) -> None:
         """Have subscriptions looked at at once."""
@@ -156,6 +137,12 @@ class RegistryTables(SubscriptionTables):
             kept = self._subscriptions[id_]
             self._subscriptions[id_] = attrs.evolve(kept, leased_at=at, lease_until=until)
 
+    async def set_facts(self, endpoint_id: str, facts: bytes) -> None:
+        """Keep what handshakes at an endpoint compare with."""
+        kept = self._endpoints.get(endpoint_id)
+        if kept is not None:
+            self._endpoints[endpoint_id] = attrs.evolve(kept, facts=facts)
+
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
         """Mark a subscription removed unless somebody subscribed; its endpoint, too, if it was the last."""
         gone = self._subscriptions.get(subscription_id)
@@ -209,13 +196,5 @@ class RegistryTables(SubscriptionTables):
         return [a for a in reversed(self._attempts) if a.subscription_id == subscription_id][:100]
 
     def _first(self, endpoint_id: str) -> tuple[r.Subscription, ...]:
-        """Return an endpoint's first subscription, and the first that takes deliveries if that is another."""
-        behind = [self._subscriptions[id_] for id_ in self._behind[endpoint_id][:1]]
-        if behind and behind[0].state in r.TAKES_NOTHING:
-            others = map(self._subscriptions.__getitem__, self._behind[endpoint_id])
-            behind += [one for one in others if one.state not in r.TAKES_NOTHING][:1]
-        return tuple(behind)
-
-    def _with_endpoints(self, ids: Sequence[str]) -> list[r.Endpoint]:
-        there = (self._subscriptions[id_] for id_ in ids)
-        return [attrs.evolve(self._endpoints[one.endpoint_id], subscriptions=(one,)) for one in there]
+        """Return an endpoint's first subscription that is not removed."""
+        return tuple(self._subscriptions[id_] for id_ in self._behind[endpoint_id][:1])

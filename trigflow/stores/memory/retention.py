@@ -131,5 +131,6 @@ class RetentionTables(Tables):
 
     def _remove_process(self, owner: str) -> None:
         self._wants.pop(owner, None)
+        self._expects.pop(owner, None)
         self._beats.pop(owner, None)
         self._started.pop(owner, None)

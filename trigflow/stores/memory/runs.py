@@ -106,9 +106,12 @@ class RunTables(IntakeTables):
         queued.starts += int(not orphan)
         return r.Claim(run_id, queued.fence, queued.starts, queued.attempts, queued.priority, orphan)
 
-    async def beat(self, owner: str, *, now: int) -> None:
+    async def beat(self, owner: str, *, now: int, listens: bool = False) -> None:
         """Say that a process lives."""
         self._beats[owner] = self._last_beat = now
+        if listens:
+            since = now if self._listened is None else self._listened.since
+            self._listened = r.Listened(since, now)
         self._started.setdefault(owner, now)
 
     async def leave(self, owner: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import attrs
 
@@ -83,6 +83,10 @@ class SubscriptionTables(Tables):
         _take_out(self._behind[s.endpoint_id], s.id)
         if s.account is not None:
             _take_out(self._addresses[s.endpoint_id, s.account], s.id)
+
+    def _with_endpoints(self, ids: Sequence[str]) -> list[r.Endpoint]:
+        there = (self._subscriptions[id_] for id_ in ids)
+        return [attrs.evolve(self._endpoints[one.endpoint_id], subscriptions=(one,)) for one in there]
 
 
 def _take_out(ids: list[str], id_: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Self
 
@@ -67,6 +67,7 @@ class Tables:
         self._events: dict[str, Event] = {}
         self._bodiless: set[str] = set()  # deliveries whose body is no longer kept
         self._known: dict[tuple[str, str], int] = {}
+        self._strangers: dict[tuple[str, str, str], int] = {}  # endpoint, account, delivery: received at
         self._runs: dict[str, Run] = {}
         self._queue: dict[str, Queued] = {}
         self._beats: dict[str, int] = {}
@@ -74,6 +75,7 @@ class Tables:
         self._endpoints: dict[str, r.Endpoint] = {}
         self._subscriptions: dict[str, r.Subscription] = {}
         self._claims: dict[str, tuple[str, int]] = {}
+        self._quiets: dict[str, r.QuietPeriod] = {}
         self._tokens: dict[str, str] = {}  # to the endpoint's id
         # Of the subscriptions that are not removed: ids by what they are for; sorted ids, all and by
         # where they are.
@@ -82,9 +84,11 @@ class Tables:
         self._behind: defaultdict[str, list[str]] = defaultdict(list)
         self._addresses: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
         self._wants: dict[str, tuple[int, Sequence[r.Want]]] = {}
+        self._expects: dict[str, Mapping[str, int]] = {}
         self._attempts: list[r.RegistrationAttempt] = []
         self._chores: dict[str, int] = {}
         self._last_beat: int | None = None
+        self._listened: r.Listened | None = None
         self._subscribers: dict[tuple[str, str], r.Subscriber] = {}
         self._connections: dict[str, r.Connection] = {}
         self._connection_claims: dict[str, tuple[str, int]] = {}

@@ -18,7 +18,7 @@ import msgspec
 from trigflow.core.errors import StoreUnavailable, StoreUnusable
 from trigflow.runtime.forks import FORKED, refuse_in_children
 from trigflow.stores.sqlite.alone import Presence
-from trigflow.stores.sqlite.connection import Connection, connect
+from trigflow.stores.sqlite.connection import Connection, connect, overwriting
 from trigflow.stores.sqlite.place import refuse_network
 from trigflow.stores.sqlite.schema import check, prepare
 from trigflow.stores.sqlite.writer import Writer, translated
@@ -174,8 +174,7 @@ class Database:
         connection.pragma("temp_store", "memory")
         self._store_id = prepare(connection, store_id=self._mint())
         if alone:
-            # Whoever is written down as alive while nobody is was killed: its runs are free at once.
-            connection.execute("DELETE FROM instances")
+            _free_what_the_dead_held(connection)
 
     def _look_through(self, connection: Connection) -> None:
         """Refuse a damaged file: what is written to one may be gone although SQLite says that it is kept."""
@@ -289,6 +288,17 @@ def _inode(path: Path) -> int | None:
         return path.stat().st_ino
     except FileNotFoundError:
         return None
+
+
+def _free_what_the_dead_held(connection: Connection) -> None:
+    """Free, while nobody else is there, what is written down as somebody's: whoever that was is gone.
+
+    Its runs, and its right to change subscriptions and connections.
+    """
+    connection.execute("DELETE FROM instances")
+    connection.execute("UPDATE subscriptions SET claimed_by = NULL WHERE claimed_by IS NOT NULL")
+    with overwriting(connection):
+        connection.execute("UPDATE connections SET claimed_by = NULL WHERE claimed_by IS NOT NULL")
 
 
 def _damaged() -> StoreUnusable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from trigflow.core.alerts import blamed_subject
 from trigflow.core.ids import COUNTER_BITS
 from trigflow.runtime import records as r
 from trigflow.stores.sqlite.connection import Connection, overwriting
@@ -16,7 +17,16 @@ _ACTIVITY = (
     "UPDATE subscriptions SET seen = seen + ?1, last_at = max(coalesce(last_at, ?3), ?3), "
     "usual_gap = max(?4, ?2 - coalesce(last_at, ?2), usual_gap * 9 / 10) WHERE id = ?5"
 )
-_SPOKE = "UPDATE subscriptions SET state = 'active', cause = '' WHERE id = ? AND state = 'silent'"
+_SPOKE = (
+    "UPDATE subscriptions SET state = 'active', cause = '' WHERE id = ? AND state IN ('silent', 'disabled')"
+)
+_IS_BLAMED = "SELECT 1 FROM alerts WHERE subject = ? LIMIT 1"
+_CLEAR_UNBLAMED = (
+    "DELETE FROM alerts WHERE subject = ?1 AND NOT EXISTS (SELECT 1 FROM subscriptions s "
+    "WHERE s.state <> 'removed' AND s.connection = ?2 AND substr(s.cause, 1, length(alerts.subject) + "
+    "length(alerts.cause) + 4) = alerts.subject || ': ' || alerts.cause || '; ')"
+)
+_LISTENED = "SELECT name, CAST(value AS INTEGER) FROM meta WHERE name IN ('listened since', 'listened until')"
 _USED = "UPDATE keys SET used_at = ? WHERE endpoint_id = ? AND serial = ? AND used_at IS NULL"
 _RECEIVED = (
     "SELECT count(*) FROM (SELECT subscription_id AS whose, received_at AS at, outcome FROM deliveries "
@@ -54,6 +64,23 @@ class HealthRows(Database):
         sql = "SELECT CAST(value AS INTEGER) FROM meta WHERE name = 'last beat'"
         rows = await self.read(lambda connection: connection.execute(sql).fetchall())
         return int(rows[0][0]) if rows else None
+
+    async def listened(self) -> r.Listened | None:
+        """Tell since when and until when somebody took deliveries."""
+        rows = await self.read(lambda connection: connection.execute(_LISTENED).fetchall())
+        found: dict[str, int] = dict(rows)
+        if "listened until" not in found:
+            return None
+        return r.Listened(found["listened since"], found["listened until"])
+
+    async def begin_listening(self, *, at: int) -> None:
+        """Say that somebody takes deliveries from now on, and that nobody did before."""
+
+        def work(connection: Connection) -> None:
+            for name in ("listened since", "listened until"):
+                connection.execute("INSERT OR REPLACE INTO meta VALUES(?, ?)", (name, str(at)))
+
+        await self.write(work)
 
     async def log_recovery(self, recovery: r.Recovery) -> None:
         """Keep a stretch of coverage."""
@@ -98,6 +125,18 @@ class HealthRows(Database):
             sql = "DELETE FROM alerts WHERE subject = ?1 AND (?2 = '' OR cause <> ?2)"
             connection.execute(sql, (subject, but))
             return connection.changes()
+
+        return await self.write(work)
+
+    async def clear_unblamed(self, connection: str) -> int:
+        """Close what is open of a connection's credentials and no subscription blames any more."""
+        row = (blamed_subject(connection), connection)
+        if not await self.read(lambda c: c.execute(_IS_BLAMED, row[:1]).fetchall()):
+            return 0
+
+        def work(writing: Connection) -> int:
+            writing.execute(_CLEAR_UNBLAMED, row)
+            return writing.changes()
 
         return await self.write(work)
 

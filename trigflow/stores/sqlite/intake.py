@@ -18,6 +18,7 @@ _PAYLOAD_KEPT = (
     "SELECT 1 FROM events LEFT JOIN deliveries ON deliveries.id = events.delivery_id "
     "WHERE events.id = ? AND coalesce(events.payload, deliveries.body) IS NOT NULL"
 )
+_WAIT = "INSERT OR IGNORE INTO strangers VALUES(?,?,?,?)"
 _FETCH = "INSERT OR REPLACE INTO fetches VALUES(?,?,?,?)"
 _SIGNALLED = (  # what a person has paused stays paused
     "UPDATE subscriptions SET state = CASE state WHEN 'paused' THEN state ELSE coalesce(?1, state) END, "  # noqa: S608
@@ -54,6 +55,17 @@ class IntakeRows(Database):
 
 
 def _accept(connection: Connection, delivery: r.NewDelivery, body: bytes) -> r.Accepted:
+    accepted = insert_events(connection, delivery)
+    _insert_delivery(connection, delivery, body, accepted.outcome)
+    for account in delivery.waits_for:
+        connection.execute(_WAIT, (delivery.endpoint_id, account, delivery.id, delivery.received_at))
+    for update in delivery.updates:
+        update_subscription(connection, delivery, update)
+    return accepted
+
+
+def insert_events(connection: Connection, delivery: r.NewDelivery) -> r.Accepted:
+    """Insert what is not known of a delivery's events, and their runs."""
     duplicates: set[int] = set()
     for number, event in enumerate(delivery.events):
         if _insert_event(connection, delivery, event):
@@ -61,11 +73,7 @@ def _accept(connection: Connection, delivery: r.NewDelivery, body: bytes) -> r.A
         else:
             duplicates.add(number)
     all_known = bool(duplicates) and len(duplicates) == len(delivery.events)
-    outcome: r.DeliveryOutcome = "duplicate" if all_known else delivery.outcome
-    _insert_delivery(connection, delivery, body, outcome)
-    for update in delivery.updates:
-        _update_subscription(connection, delivery, update)
-    return r.Accepted(outcome, frozenset(duplicates))
+    return r.Accepted("duplicate" if all_known else delivery.outcome, frozenset(duplicates))
 
 
 def _insert_event(connection: Connection, delivery: r.NewDelivery, event: r.NewEvent) -> bool:
@@ -103,7 +111,8 @@ def _insert_delivery(
     connection.execute(_DELIVERY, row)
 
 
-def _update_subscription(connection: Connection, delivery: r.NewDelivery, update: r.Update) -> None:
+def update_subscription(connection: Connection, delivery: r.NewDelivery, update: r.Update) -> None:
+    """Write what a delivery says of a subscription itself."""
     subscription = update.subscription_id
     for scope in update.fetches:
         connection.execute(_FETCH, (subscription, scope, delivery.id, delivery.received_at))

@@ -70,6 +70,7 @@ _STUCK = (
 )
 _PROCESSES = (
     "SELECT owner FROM wants GROUP BY owner HAVING max(at) < ?1 "
+    "UNION SELECT owner FROM expectations GROUP BY owner HAVING max(at) < ?1 "
     "UNION SELECT id FROM instances WHERE beat_at < ?1 AND id NOT IN (SELECT owner FROM wants) "
     "AND NOT EXISTS (SELECT 1 FROM queue WHERE queue.owner = instances.id) LIMIT ?2"
 )
@@ -297,6 +298,7 @@ def _remove_body(connection: Connection, name: tuple[str, ...], before: int) -> 
 
 def _remove_processes(connection: Connection, name: tuple[str, ...], before: int) -> bool:
     wanted = _did(connection, "DELETE FROM wants WHERE owner = ? AND at < ?", (*name, before))
+    connection.execute("DELETE FROM expectations WHERE owner = ? AND at < ?", (*name, before))
     lived = _did(connection, "DELETE FROM instances WHERE id = ? AND beat_at < ?", (*name, before))
     return wanted or lived
 

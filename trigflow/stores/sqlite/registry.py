@@ -17,7 +17,6 @@ from trigflow.stores.sqlite.subscriptions import (
     ANY_ENDPOINT,
     ENDPOINT,
     IDENTIFIED,
-    SELECT,
     SUBSCRIPTION,
     endpoint,
     insert_pair,
@@ -42,11 +41,13 @@ _OLD_WEBHOOK = (
 )
 # The conditions are those of the indexes, word for word: else SQLite does not use them.
 _FIRST = f"{SUBSCRIPTION} AND endpoint_id = ? ORDER BY id LIMIT 1"
-_TAKES = f"{SELECT} WHERE state NOT IN ('disabled', 'removed')"
-_FIRST_RECEIVING = f"{_TAKES} AND endpoint_id = ? ORDER BY id LIMIT 1"
-_ADDRESSED = f"{_TAKES} AND endpoint_id = ? AND account = ? ORDER BY id"
-_PAGE = f"{SUBSCRIPTION} AND id > ? ORDER BY id LIMIT ?"
-_DUE = f"{SUBSCRIPTION} AND next_at <= ? ORDER BY next_at, id LIMIT ?"
+_ADDRESSED = f"{SUBSCRIPTION} AND endpoint_id = ? AND account = ? ORDER BY id"
+# ?6: where a process was that is gone; its claim ends with it.
+_CLAIM = (
+    "UPDATE subscriptions SET claimed_by = ?1, claimed_until = ?2, claimed_in = ?3 WHERE id = ?4 "
+    "AND (claimed_by IS NULL OR claimed_by = ?1 OR claimed_until < ?5 OR claimed_in = ?6)"
+)
+_CLAIMED_IN = "SELECT claimed_in FROM subscriptions WHERE id = ? AND claimed_in IS NOT NULL"
 # One step of an index for each source, however many endpoints it has.
 _SOURCES = (
     "WITH RECURSIVE sources(one) AS (SELECT min(source) FROM endpoints "
@@ -130,20 +131,6 @@ class RegistryRows(Database):
             return [endpoint(connection, row, behind[row[0]]) for row in rows]
 
         return await self.read(work)
-
-    async def page(self, *, after: str = "", limit: int) -> Sequence[r.Endpoint]:
-        """Return subscriptions that are not removed by id, those after one of them."""
-        return await self.read(lambda c: with_endpoints(c, c.execute(_PAGE, (after, limit)).fetchall()))
-
-    async def due(self, *, now: int, limit: int) -> Sequence[r.Endpoint]:
-        """Return subscriptions to be looked at by now, the longest due first."""
-        return await self.read(lambda c: with_endpoints(c, c.execute(_DUE, (now, limit)).fetchall()))
-
-    async def next_look(self) -> int | None:
-        """Tell when the next subscription is to be looked at."""
-        sql = "SELECT min(next_at) FROM subscriptions WHERE state <> 'removed'"
-        ((at,),) = await self.read(lambda connection: connection.execute(sql).fetchall())
-        return None if at is None else int(at)
 
     async def look_soon(self, identities: Collection[Identity]) -> None:
         """Have subscriptions looked at at once."""
@@ -229,6 +216,12 @@ class RegistryRows(Database):
         )
         await self.write(lambda connection: connection.execute(sql, (at, until, endpoint_id)).fetchall())
 
+    async def set_facts(self, endpoint_id: str, facts: bytes) -> None:
+        """Keep what handshakes at an endpoint compare with."""
+        row = (facts.decode(), endpoint_id)
+        sql = "UPDATE endpoints SET facts = ? WHERE id = ?"
+        await self.write(lambda connection: connection.execute(sql, row).fetchall())
+
     async def remove_subscription(self, subscription_id: str, *, at: int) -> None:
         """Mark a subscription removed unless somebody subscribed; its endpoint, too, if it was the last."""
 
@@ -251,13 +244,16 @@ class RegistryRows(Database):
 
     async def claim_subscription(self, subscription_id: str, owner: str, *, now: int, until: int) -> bool:
         """Take the right to register."""
+        claim = (owner, until, self._presence.place, subscription_id, now)
 
         def work(connection: Connection) -> bool:
-            connection.execute(
-                "UPDATE subscriptions SET claimed_by = ?, claimed_until = ? WHERE id = ? "
-                "AND (claimed_by IS NULL OR claimed_by = ? OR claimed_until < ?)",
-                (owner, until, subscription_id, owner, now),
-            )
+            connection.execute(_CLAIM, (*claim, None))
+            if connection.changes() == 1:
+                return True
+            held = row_of(connection, _CLAIMED_IN, subscription_id)
+            if held is None or not self._presence.is_gone(held[0]):
+                return False
+            connection.execute(_CLAIM, (*claim, held[0]))
             return connection.changes() == 1
 
         return await self.write(work)
@@ -282,15 +278,9 @@ class RegistryRows(Database):
 
 
 def _first(connection: Connection, endpoint_id: str) -> list[r.Subscription]:
-    """Return an endpoint's first subscription, and the first that takes deliveries if that is another."""
+    """Return an endpoint's first subscription that is not removed."""
     row = row_of(connection, _FIRST, endpoint_id)
-    if row is None:
-        return []
-    first = subscription(row)
-    if first.state not in r.TAKES_NOTHING:
-        return [first]
-    receiving = row_of(connection, _FIRST_RECEIVING, endpoint_id)
-    return [first] if receiving is None else [first, subscription(receiving)]
+    return [] if row is None else [subscription(row)]
 
 
 def _save(connection: Connection, s: r.Subscription, was: r.Subscription | None) -> bool:

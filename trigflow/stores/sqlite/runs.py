@@ -163,7 +163,7 @@ class QueueRows(Database):
 
         return await self.write(work)
 
-    async def beat(self, owner: str, *, now: int) -> None:
+    async def beat(self, owner: str, *, now: int, listens: bool = False) -> None:
         """Say that a process lives."""
 
         def work(connection: Connection) -> None:
@@ -174,6 +174,9 @@ class QueueRows(Database):
             )
             # Of its own: rows of processes go when they end, or are known to have been killed.
             connection.execute("INSERT OR REPLACE INTO meta VALUES('last beat', ?)", (str(now),))
+            if listens:
+                connection.execute("INSERT OR IGNORE INTO meta VALUES('listened since', ?)", (str(now),))
+                connection.execute("INSERT OR REPLACE INTO meta VALUES('listened until', ?)", (str(now),))
 
         await self.write(work)
 

@@ -48,28 +48,33 @@ MIGRATIONS: tuple[str, ...] = (
         created_at INTEGER NOT NULL, updated_at INTEGER NOT NULL,
         leased_at INTEGER, asked TEXT NOT NULL, last_at INTEGER, seen INTEGER NOT NULL,
         usual_gap INTEGER NOT NULL,
-        claimed_by TEXT, claimed_until INTEGER
+        claimed_by TEXT, claimed_until INTEGER, claimed_in INTEGER
     ) STRICT, WITHOUT ROWID;
     CREATE UNIQUE INDEX subscriptions_identity ON subscriptions(source, key, connection)
         WHERE state <> 'removed';
     CREATE INDEX subscriptions_endpoint ON subscriptions(endpoint_id) WHERE state <> 'removed';
-    CREATE INDEX subscriptions_receiving ON subscriptions(endpoint_id)
-        WHERE state NOT IN ('disabled', 'removed');
     CREATE INDEX subscriptions_account ON subscriptions(endpoint_id, account)
-        WHERE account IS NOT NULL AND state NOT IN ('disabled', 'removed');
-    CREATE INDEX subscriptions_due ON subscriptions(next_at) WHERE state <> 'removed';
+        WHERE account IS NOT NULL AND state <> 'removed';
+    CREATE INDEX subscriptions_due ON subscriptions(next_at, id, connection, state) WHERE state <> 'removed';
     CREATE INDEX subscriptions_connection ON subscriptions(connection) WHERE state <> 'removed';
     CREATE INDEX subscriptions_removed ON subscriptions(updated_at) WHERE state = 'removed';
+    CREATE TABLE quiets(
+        connection TEXT PRIMARY KEY, until INTEGER NOT NULL, cause TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE wants(
         owner TEXT NOT NULL, source TEXT NOT NULL, key TEXT NOT NULL, connection TEXT NOT NULL,
         params TEXT NOT NULL, events TEXT NOT NULL, expect_every INTEGER, at INTEGER NOT NULL,
         PRIMARY KEY(owner, source, key, connection)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX wants_identity ON wants(source, key, connection);
+    CREATE TABLE expectations(
+        owner TEXT NOT NULL, dynamic TEXT NOT NULL, expect_every INTEGER NOT NULL, at INTEGER NOT NULL,
+        PRIMARY KEY(owner, dynamic)
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE subscribers(
         dynamic TEXT NOT NULL, key TEXT NOT NULL, source TEXT NOT NULL, source_key TEXT NOT NULL,
         connection TEXT NOT NULL, params TEXT NOT NULL, events TEXT NOT NULL, metadata TEXT NOT NULL,
-        created_at INTEGER NOT NULL, filter TEXT, PRIMARY KEY(dynamic, key)
+        created_at INTEGER NOT NULL, filter TEXT, expect_every INTEGER, PRIMARY KEY(dynamic, key)
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX subscribers_identity ON subscribers(source, source_key, connection);
     CREATE INDEX subscribers_connection ON subscribers(connection);
@@ -96,6 +101,11 @@ MIGRATIONS: tuple[str, ...] = (
     ) STRICT;
     CREATE INDEX deliveries_outcome ON deliveries(outcome, id);
     CREATE INDEX deliveries_body ON deliveries(received_at) WHERE body IS NOT NULL;
+    CREATE TABLE strangers(
+        endpoint_id TEXT NOT NULL, account TEXT NOT NULL, delivery_id TEXT NOT NULL,
+        received_at INTEGER NOT NULL, PRIMARY KEY(endpoint_id, account, delivery_id)
+    ) STRICT, WITHOUT ROWID;
+    CREATE INDEX strangers_received ON strangers(received_at);
     CREATE TABLE dedupe(
         subscription_id TEXT NOT NULL, event_id TEXT NOT NULL, at INTEGER NOT NULL,
         PRIMARY KEY(subscription_id, event_id)

@@ -31,6 +31,7 @@ _TABLES: Mapping[str, str] = {
     "alerts": "(SELECT since FROM alerts ORDER BY since {} LIMIT 1)",
     "audit": "(SELECT at FROM audit ORDER BY rowid {} LIMIT 1)",
     "wants": "",
+    "expectations": "",
     "instances": "",
 }
 # Not counted unless asked for: with ten million deliveries that are five GB to be read.

@@ -12,7 +12,7 @@ from trigflow.stores.sqlite.subscriptions import insert_pair, look_soon, row_of,
 
 _SELECT = (
     "SELECT dynamic, key, source, source_key, connection, params, events, metadata, created_at, "
-    "filter FROM subscribers"
+    "filter, expect_every FROM subscribers"
 )
 _ONE = f"{_SELECT} WHERE dynamic = ? AND key = ?"
 _BEHIND = f"{_SELECT} WHERE source = ? AND source_key = ? AND connection = ? ORDER BY dynamic, key"
@@ -20,7 +20,14 @@ _PAGE = f"{_SELECT} WHERE dynamic = ? AND key > ? ORDER BY key LIMIT ?"
 _THROUGH = f"{_SELECT} WHERE connection = ? ORDER BY dynamic, key LIMIT ?"
 # Whether there are as many: no more than that are looked at.
 _FULL = "SELECT 1 FROM subscribers WHERE connection = ? LIMIT 1 OFFSET ?"
-_PUT = "INSERT OR REPLACE INTO subscribers VALUES(?,?,?,?,?,?,?,?,?,?)"
+# One step of the table for each dynamic trigger, however many subscribers it has.
+_DYNAMICS = (
+    "WITH RECURSIVE dynamics(one) AS (SELECT min(dynamic) FROM subscribers "
+    "UNION ALL SELECT (SELECT min(dynamic) FROM subscribers WHERE dynamic > one) "
+    "FROM dynamics WHERE one IS NOT NULL) SELECT one FROM dynamics WHERE one IS NOT NULL"
+)
+SUBSCRIBERS_CALLED = f"{_SELECT} WHERE dynamic IN ({_DYNAMICS}) AND key = ? ORDER BY dynamic LIMIT ?"
+_PUT = "INSERT OR REPLACE INTO subscribers VALUES(?,?,?,?,?,?,?,?,?,?,?)"
 
 
 class SubscriberRows(Database):
@@ -33,12 +40,12 @@ class SubscriberRows(Database):
         s = subscriber
         row = (
             s.dynamic, s.key, *s.identity, s.params.decode(), text_of(s.events), s.metadata.decode(),
-            s.created_at, None if s.filter is None else s.filter.decode(),
+            s.created_at, None if s.filter is None else s.filter.decode(), s.expect_every,
         )  # fmt: skip
 
         def work(connection: Connection) -> bool:
             there = row_of(connection, _ONE, s.dynamic, s.key)
-            before = _subscriber(there) if there else None
+            before = subscriber_from(there) if there else None
             comes = before is None or before.connection != s.connection
             if most and comes and row_of(connection, _FULL, s.connection, most - 1):
                 return False
@@ -60,7 +67,7 @@ class SubscriberRows(Database):
             if row is None:
                 return None
             connection.execute("DELETE FROM subscribers WHERE dynamic = ? AND key = ?", (dynamic, key))
-            gone = _subscriber(row)
+            gone = subscriber_from(row)
             look_soon(connection, gone.identity)
             return gone
 
@@ -69,7 +76,7 @@ class SubscriberRows(Database):
     async def subscriber(self, dynamic: str, key: str) -> r.Subscriber | None:
         """Return one."""
         row = await self.read(lambda connection: row_of(connection, _ONE, dynamic, key))
-        return _subscriber(row) if row else None
+        return subscriber_from(row) if row else None
 
     async def subscribers_of(
         self, identities: Collection[Identity]
@@ -78,7 +85,7 @@ class SubscriberRows(Database):
 
         def work(connection: Connection) -> Mapping[Identity, Sequence[r.Subscriber]]:
             rows = ((one, connection.execute(_BEHIND, one).fetchall()) for one in identities)
-            return {one: [_subscriber(row) for row in found] for one, found in rows if found}
+            return {one: [subscriber_from(row) for row in found] for one, found in rows if found}
 
         return await self.read(work)
 
@@ -86,17 +93,18 @@ class SubscriberRows(Database):
         """Return those of one dynamic trigger by key, after one of them."""
         values = (dynamic, after, limit)
         rows = await self.read(lambda connection: connection.execute(_PAGE, values).fetchall())
-        return [_subscriber(row) for row in rows]
+        return [subscriber_from(row) for row in rows]
 
 
 def subscribers_through(connection: Connection, ref: str, limit: int) -> Sequence[r.Subscriber]:
     """Return some of those who subscribed through a connection."""
-    return [_subscriber(row) for row in connection.execute(_THROUGH, (ref, limit)).fetchall()]
+    return [subscriber_from(row) for row in connection.execute(_THROUGH, (ref, limit)).fetchall()]
 
 
-def _subscriber(row: Row) -> r.Subscriber:
-    dynamic, key, source, source_key, connection, params, events, metadata, created_at, filter_ = row
+def subscriber_from(row: Row) -> r.Subscriber:
+    """Make a subscriber of its row."""
+    dynamic, key, source, source_key, connection, params, events, metadata, created_at, filter_, every = row
     return r.Subscriber(
         dynamic, key, source, source_key, connection, params.encode(), tuple_of(events), metadata.encode(),
-        created_at, None if filter_ is None else filter_.encode(),
+        created_at, None if filter_ is None else filter_.encode(), every,
     )  # fmt: skip
