@@ -60,7 +60,9 @@ class GitHubApp(Auth):
 
     def from_environment(self, environ: Mapping[str, str] = os.environ) -> Credentials | None:
         """Read the installation; empty credentials are the App's own; None where there is no App."""
-        return None if self.app_from_environment(environ) is None else super().from_environment(environ)
+        if self.app_from_environment(environ) is None:
+            return None
+        return super().from_environment(environ) or Credentials({})
 
     def app_from_environment(self, environ: Mapping[str, str] = os.environ) -> Credentials | None:
         """Read the App, its private key from the variable or from the file that another one names.

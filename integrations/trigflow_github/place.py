@@ -7,7 +7,7 @@ import re
 import attrs
 
 from trigflow import SetupError
-from trigflow_github.catalogue import Kind
+from trigflow_github.catalogue.fact import Kind
 
 # Letters, digits, "-", "_" and "."; the first character of an owner is a letter or a digit.
 _REPO = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*/[A-Za-z0-9._-]+")

@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from trigflow import NotFound, Registration, RegistrationError, Unauthorized, Webhook, WebhookApi
 from trigflow_github.client import GitHubClient
+from trigflow_github.grants import named
 from trigflow_github.payloads import AppDetail
 from trigflow_github.place import HookId, Place
 
@@ -94,9 +95,10 @@ async def _configure_app(reg: Registration[Place, HookId], hub: GitHubClient) ->
     await hub.configure_app_hook(url=reg.url, secret=reg.secret)
     unticked = [name for name in reg.events.desired if name not in (*app.events, *ALWAYS_SENT)]
     if unticked:
+        unsent = ", ".join(named(unticked, app))
         raise RegistrationError(
-            f"the App {app.name} is not sent {', '.join(unticked)}, and no call can change that; in the "
-            "App's settings, under Permissions & events, grant what these events need, tick them under "
+            f"the App {app.name} is not sent {unsent}, and no call can change that; in the App's "
+            "settings, under Permissions & events, grant what these events need, tick them under "
             "Subscribe to events, and have each installation accept new permissions"
         )
     always = [name for name in reg.events.desired if name in ALWAYS_SENT and name not in app.events]

@@ -6,50 +6,7 @@ from collections.abc import Iterator, Mapping
 
 import attrs
 
-# The typical one first: it stands for the event wherever one example is shown.
-_NAMES: dict[str, tuple[str, ...]] = {
-    "issues": (
-        "opened",
-        "assigned",
-        "deleted",
-        "demilestoned",
-        "edited",
-        "labeled",
-        "locked",
-        "milestoned",
-        "pinned",
-        "reopened",
-        "transferred",
-        "unassigned",
-        "unlabeled",
-        "unlocked",
-        "unpinned",
-    ),
-    "issue_comment": ("created", "deleted", "edited"),
-    "pull_request": (
-        "opened",
-        "assigned",
-        "closed",
-        "converted_to_draft",
-        "labeled",
-        "locked",
-        "ready_for_review",
-        "reopened",
-        "review_request_removed",
-        "review_requested",
-        "synchronize",
-        "unassigned",
-        "unlabeled",
-        "unlocked",
-    ),
-    "pull_request_review": ("submitted", "dismissed"),
-    "push": ("default",),
-    "release": ("published", "created", "deleted", "edited", "prereleased", "released"),
-    "star": ("created", "deleted"),
-    "workflow_run": ("completed", "requested"),
-    "check_run": ("completed", "created", "requested_action", "rerequested"),
-    "ping": ("default",),
-}
+from trigflow_github.catalogue.facts import EVENTS
 
 
 @attrs.frozen
@@ -77,15 +34,15 @@ class Samples(Mapping[str, Sample]):
         return self
 
     def __getitem__(self, name: str) -> Sample:
-        if name not in _NAMES[self.event]:
+        if name not in EVENTS[self.event].examples:
             raise KeyError(name)
         return Sample(self.event, name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(_NAMES[self.event])
+        return iter(EVENTS[self.event].examples)
 
     def __len__(self) -> int:
-        return len(_NAMES[self.event])
+        return len(EVENTS[self.event].examples)
 
 
 def samples(event: str) -> Samples:
@@ -93,6 +50,7 @@ def samples(event: str) -> Samples:
 
     Raises ValueError for an event without samples.
     """
-    if event not in _NAMES:
-        raise ValueError(f"there are no samples of {event!r}; there are of {', '.join(_NAMES)}")
+    if event not in EVENTS or not EVENTS[event].examples:
+        there = ", ".join(name for name, fact in EVENTS.items() if fact.examples)
+        raise ValueError(f"there are no samples of {event!r}; there are of {there}")
     return Samples(event)

@@ -7,6 +7,7 @@ deliveries" and "REST API endpoints for repository webhooks".
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import cast
 
 from trigflow import (
     Delivery,
@@ -16,6 +17,7 @@ from trigflow import (
     Registration,
     RegistrationError,
     Secret,
+    Signal,
     hmac_sha256,
     json,
     json_or_form,
@@ -27,6 +29,8 @@ from trigflow_github.recovery import recover
 from trigflow_github.registering import API
 
 __all__ = ["HookId", "Place", "handle", "ping", "sample", "webhook"]
+
+ACCOUNTS_CHANGE = ("created", "deleted", "suspend", "unsuspend")
 
 webhook: ExternalSource[Place, GitHubClient, HookId] = ExternalSource(
     "github.webhook",
@@ -68,12 +72,23 @@ async def ping(reg: Registration[Place, HookId], hub: GitHubClient) -> None:
 
 
 @webhook.handler
-def handle(delivery: Delivery[Place, HookId]) -> Iterable[Event | Ignored]:
-    """Return the one event of a delivery; a redelivery has the same X-GitHub-Delivery."""
+def handle(delivery: Delivery[Place, HookId]) -> Iterable[Event | Ignored | Signal]:
+    """Return the one event of a delivery; a redelivery has the same X-GitHub-Delivery.
+
+    An App's webhook is also told, always, where the App was installed, suspended or removed.
+    """
     name, guid = delivery.headers.get("x-github-event"), delivery.headers.get("x-github-delivery")
     if not name or not guid:
         return [Ignored("not-an-event")]
-    return [Event(name, guid)]
+    event = Event(name, guid)
+    if name == "installation" and delivery.params.app:
+        return [event, *_told_of_accounts(delivery.payload)]
+    return [event]
+
+
+def _told_of_accounts(payload: object) -> Iterable[Signal]:
+    action = cast("dict[str, object]", payload).get("action") if isinstance(payload, dict) else None
+    return [Signal("accounts", str(action))] if action in ACCOUNTS_CHANGE else []
 
 
 @webhook.sample

@@ -14,7 +14,7 @@ from typing import cast
 import attrs
 import msgspec
 
-from trigflow import ApiError, NotFound, RateLimited, Unauthorized
+from trigflow import ApiError, Forbidden, NotFound, RateLimited, Unauthorized
 
 # GitHub asks for at least a minute after a secondary limit that names no time.
 UNKNOWN_WAIT = timedelta(minutes=1)
@@ -50,7 +50,7 @@ def refusal(
     if status == HTTPStatus.UNAUTHORIZED:
         return Unauthorized(f"{what}: GitHub refuses the token ({message}); make a new one")
     if status == HTTPStatus.FORBIDDEN:
-        return Unauthorized(f"{what}: the token may not do this ({message}){_wanted(headers)}")
+        return Forbidden(f"{what}: the token may not do this ({message}){_wanted(headers)}", _needs(headers))
     if status == HTTPStatus.NOT_FOUND:
         hint = "it does not exist or the token may not see it: a missing scope or permission looks the same"
         return NotFound(what, status, f"{message}; {hint}{_wanted(headers)}")
@@ -90,6 +90,21 @@ def _number(text: str | None) -> int | None:
 def _remedy(message: str) -> str:
     said = message.lower()
     return next((f"; {remedy}" for phrase, remedy in _REMEDIES.items() if phrase in said), "")
+
+
+def _needs(headers: Mapping[str, str]) -> tuple[str, ...]:
+    """Return what the token lacks whatever it is used for; nothing where it may lack a role in one place."""
+    permissions = headers.get("x-accepted-github-permissions")
+    if permissions:
+        return (f"the permission {permissions}",)
+    accepted = _names(headers.get("x-accepted-oauth-scopes"))
+    has = _names(headers.get("x-oauth-scopes"))
+    lacks = "x-oauth-scopes" in headers and accepted and not accepted & has
+    return tuple(f"the scope {name}" for name in sorted(accepted)) if lacks else ()
+
+
+def _names(header: str | None) -> set[str]:
+    return {name.strip() for name in (header or "").split(",") if name.strip()}
 
 
 def _wanted(headers: Mapping[str, str]) -> str:

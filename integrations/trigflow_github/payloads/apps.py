@@ -10,9 +10,13 @@ from trigflow_github.payloads.resources import GitHubApp
 
 @payload
 class AppDetail(GitHubApp):
-    """A GitHub App; events: those ticked in its settings, beside the ones that every App gets."""
+    """A GitHub App; events: those ticked in its settings, beside the ones that every App gets.
+
+    permissions: "read", "write" or "admin" by name, such as "issues".
+    """
 
     events: tuple[str, ...] = ()
+    permissions: dict[str, str] | None = None
 
 
 @payload

@@ -5,45 +5,18 @@ Prints its URL as the first line. What it knows is in memory and outlives its ca
 
 from __future__ import annotations
 
-import argparse
-import signal
-import sys
-import threading
-from types import FrameType
-
+from trigflow.testing.fake_process import options, serve_alone
 from trigflow_github.testing.control import ServedFake
 from trigflow_github.testing.fake import TOKEN
 
 
 def main() -> None:
-    """Serve until SIGTERM, SIGINT or the end of the input, if that was asked for."""
-    told = _options().parse_args()
-    ended = threading.Event()
-
-    def end(_number: int, _frame: FrameType | None) -> None:
-        ended.set()
-
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, end)
-    with ServedFake(told.token, limit=told.limit, port=told.port) as fake:
-        print(fake.url, flush=True)  # noqa: T201 - whoever started it reads the port here
-        if told.with_parent:
-            threading.Thread(target=_end_with_input, args=(ended,), daemon=True).start()
-        ended.wait()
-
-
-def _end_with_input(ended: threading.Event) -> None:
-    sys.stdin.buffer.read()
-    ended.set()
-
-
-def _options() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m trigflow_github.testing", description=__doc__)
-    parser.add_argument("--port", type=int, default=0, help="the port to bind on 127.0.0.1; 0: any")
+    """Serve as the options say."""
+    parser = options("trigflow_github.testing", __doc__)
     parser.add_argument("--token", default=TOKEN, help="the token that it knows from the start")
     parser.add_argument("--limit", type=int, default=5000, help="requests that a caller has in an hour")
-    parser.add_argument("--with-parent", action="store_true", help="end when the standard input ends")
-    return parser
+    told = parser.parse_args()
+    serve_alone(ServedFake(told.token, limit=told.limit, port=told.port), with_parent=told.with_parent)
 
 
 if __name__ == "__main__":

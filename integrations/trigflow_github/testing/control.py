@@ -1,29 +1,12 @@
-"""The fake as a process of its own, and what a test in another process may tell it.
-
-    POST /_fake/{call}  {"argument": ...}  ->  {"result": ...}
-
-No token is asked for: the fake binds to loopback, and what it guards is not real. A
-wrong call or argument is a 400 with `error`. Times are in seconds, bytes are text.
-"""
+"""The fake as a process of its own, told over HTTP: see `trigflow.testing.fake_control`."""
 
 from __future__ import annotations
 
-import itertools
-import json
-from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
-from typing import Any, cast
-from urllib.parse import urlsplit
+from typing import Any
 
-import attrs
-
-from trigflow.testing.fake_faults import Gate
-from trigflow.testing.fake_server import Received, Refused, Reply
-from trigflow_github.testing.deliveries import Attempt
+from trigflow.testing.fake_control import Calls, Gates, Told
+from trigflow.testing.fake_server import Received, Reply
 from trigflow_github.testing.fake import FakeGitHub
-
-PREFIX = "/_fake/"
-_SECONDS = ("by", "wait")
 
 
 class ServedFake(FakeGitHub):
@@ -40,40 +23,20 @@ class ServedFake(FakeGitHub):
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
-        self._gates: dict[int, Gate] = {}
-        self._numbers = itertools.count(1)
+        self._told = Told(self._calls(), seconds=("by", "wait"), hidden=("public_key",))
 
     def _respond(self, received: Received) -> Reply:
-        path = urlsplit(received.target).path
-        if not path.startswith(PREFIX):
-            return super()._respond(received)
-        return self._controlled(path.removeprefix(PREFIX), received)
+        told = self._told.answer(received)
+        return super()._respond(received) if told is None else told
 
-    def _controlled(self, name: str, received: Received) -> Reply:
-        call = self._calls().get(name)
-        if call is None or received.method != "POST":
-            return Reply(404, {"error": f"POST {PREFIX}{name} is no call of the fake"})
-        try:
-            told: object = json.loads(received.body or b"{}")
-            arguments = _arguments(cast("Mapping[str, Any]", told)) if isinstance(told, dict) else None
-            if arguments is None:
-                return Reply(400, {"error": "the arguments must be a JSON object"})
-            return Reply(200, {"result": shown(call(**arguments))})
-        except Refused as refusal:
-            return Reply(400, {"error": refusal.reply.body})
-        except (KeyError, TypeError, ValueError) as error:
-            return Reply(400, {"error": f"{type(error).__name__}: {error}"})
-
-    def _calls(self) -> Mapping[str, Callable[..., object]]:
-        own: dict[str, Callable[..., object]] = {name: getattr(self, name) for name in _METHODS}
+    def _calls(self) -> Calls:
+        gates = Gates(self.hold)
         return {
-            **own,
+            **{name: getattr(self, name) for name in _METHODS},
+            **gates.calls,
+            "hold": gates.hold,
             "calls": lambda: list(self.calls),
             "redeliver": self._redeliver_numbered,
-            "hold": self._hold_numbered,
-            "gate_wait": self._gate_wait,
-            "gate_open": self._gate_open,
-            "gate_drop": self._gate_drop,
             "down": self._go_down,
             "up": self._come_up,
         }
@@ -81,20 +44,6 @@ class ServedFake(FakeGitHub):
     def _redeliver_numbered(self, attempt: int) -> object:
         found = {one.id: one for one in self.log()}
         return self.redeliver(found[attempt])
-
-    def _hold_numbered(self, **told: Any) -> int:
-        number = next(self._numbers)
-        self._gates[number] = self.hold(**told)
-        return number
-
-    def _gate_wait(self, gate: int, timeout: float) -> bool:
-        return self._gates[gate].wait(timeout)
-
-    def _gate_open(self, gate: int) -> None:
-        self._gates[gate].open()
-
-    def _gate_drop(self, gate: int) -> None:
-        self._gates[gate].drop()
 
     def _go_down(self) -> None:
         self._front.down = True
@@ -136,26 +85,3 @@ _METHODS = (
     "throttle",
     "uninstall",
 )
-
-
-def _arguments(told: Mapping[str, Any]) -> dict[str, Any]:
-    """Turn seconds into time spans, for the arguments that are such."""
-    return {
-        name: timedelta(seconds=value) if name in _SECONDS and value is not None else value
-        for name, value in told.items()
-    }
-
-
-def shown(value: object) -> Any:
-    """Write what a call returned as JSON has it."""
-    kind: Any = type(value)
-    if attrs.has(kind):
-        told = {name: shown(getattr(value, name)) for name in attrs.fields_dict(kind) if name != "public_key"}
-        return told | ({"ok": value.ok} if isinstance(value, Attempt) else {})
-    if isinstance(value, Mapping):
-        return {str(name): shown(item) for name, item in cast("Mapping[object, object]", value).items()}
-    if isinstance(value, list | tuple | set):
-        return [shown(item) for item in cast("list[object]", value)]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value.isoformat() if isinstance(value, datetime) else value

@@ -14,7 +14,7 @@ from http import HTTPStatus
 import attrs
 import msgspec
 
-from trigflow import ApiError, NotFound, RateLimited, Unauthorized
+from trigflow import ApiError, Forbidden, NotFound, RateLimited, Unauthorized
 
 # Stripe documents no Retry-After; it asks for exponential backoff.
 UNKNOWN_WAIT = timedelta(seconds=5)
@@ -30,11 +30,11 @@ _KEY = re.compile(r"\b(sk|rk|pk|whsec|ek)_[A-Za-z0-9_*]+")
 _PERMISSION = re.compile(r"'(rak_[a-z_]+)'")
 
 
-class NotPermitted(Unauthorized):
+class NotPermitted(Forbidden):
     """The key is good, but may not do this; permissions: by Stripe's names, where it told them."""
 
     def __init__(self, text: str, permissions: tuple[str, ...]) -> None:
-        super().__init__(text)
+        super().__init__(text, tuple(f"the permission {name}" for name in permissions))
         self.permissions = permissions
 
 

@@ -1,4 +1,4 @@
-"""A Stripe to test against, over real HTTP."""
+"""A Stripe to test against, over real HTTP; `python -m trigflow_stripe.testing` serves it alone."""
 
 from trigflow.testing.fake_faults import Gate
 from trigflow.testing.fake_server import Call

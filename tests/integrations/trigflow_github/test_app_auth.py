@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.hashes import SHA256
 from hypothesis import given, strategies as st
 
-from trigflow import ApiError, ApiKey, Credentials, RateLimited, SetupError, Unauthorized
+from trigflow import ApiError, ApiKey, Credentials, Forbidden, RateLimited, SetupError, Unauthorized
 from trigflow_github import GitHub, GitHubApp, github
 from trigflow_github.app_auth import app_token
 
@@ -132,7 +132,7 @@ async def test_an_enterprise_server_makes_its_own_tokens() -> None:
 
 REFUSALS: list[tuple[int, str, Mapping[str, str], type[Exception]]] = [
     (404, "Not Found", {}, Unauthorized),  # it was uninstalled
-    (403, "This installation has been suspended", {}, Unauthorized),
+    (403, "This installation has been suspended", {}, Forbidden),
     (401, "A JSON web token could not be decoded", {}, Unauthorized),
     (403, "You have exceeded a secondary rate limit.", {}, RateLimited),
     (429, "", {"retry-after": "7"}, RateLimited),

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from hypothesis import given, strategies as st
 
-from trigflow import ApiError, NotFound, RateLimited, Unauthorized, __version__
+from trigflow import ApiError, Forbidden, NotFound, RateLimited, Unauthorized, __version__
 from trigflow_github.client import GitHubClient
 from trigflow_github.client.connection import Connection
 from trigflow_github.client.refusals import refusal
@@ -221,7 +221,7 @@ def test_a_missing_permission_is_named() -> None:
         {"message": "Resource not accessible by personal access token"},
         {"x-accepted-github-permissions": "repository_hooks=write", "x-ratelimit-remaining": "4990"},
     )
-    assert type(error) is Unauthorized
+    assert type(error) is Forbidden
     assert "repository_hooks=write" in str(error)
 
 

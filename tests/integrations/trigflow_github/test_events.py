@@ -8,7 +8,17 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from trigflow import Delivery, Event, Headers, Ignored, Request, SetupError, Specification, decode_json
+from trigflow import (
+    Delivery,
+    Event,
+    Headers,
+    Ignored,
+    Request,
+    SetupError,
+    Signal,
+    Specification,
+    decode_json,
+)
 from trigflow_github import GitHub, github, payloads
 from trigflow_github.source import HookId, Place, handle, webhook
 
@@ -31,9 +41,7 @@ def test_every_example_fits_its_payload_type_and_gives_properties(name: str) -> 
     assert specification.name == name
     assert specification.title
     assert specification.properties is not None
-    examples = specification.examples()
-    assert examples
-    for example in examples.values():
+    for example in specification.examples().values():
         payload = msgspec.json.decode(example.read(), type=specification.payload)
         found = specification.properties(payload)
         assert found
@@ -59,6 +67,19 @@ def test_actions_become_a_filter_that_lets_their_examples_through(name: str, act
     for action in examples:
         assert method(repo="acme/web", actions=[action]).filter == {"action": [action]}
     assert method(repo="acme/web").filter is None
+
+
+def test_an_action_that_there_is_not_is_an_error_when_the_trigger_is_declared() -> None:
+    with pytest.raises(SetupError, match="label has no action 'craeted'; it has created, deleted, edited"):
+        github.label(repo="acme/web", actions=["craeted"])  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    with pytest.raises(SetupError, match=r'actions is a list, as in actions=\["created"\]'):
+        github.label(repo="acme/web", actions="created")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert github.other("label", repo="acme/web", actions=["renamed"]).filter == {"action": ["renamed"]}
+
+
+def test_the_sender_of_a_repository_dispatch_makes_up_its_action() -> None:
+    dispatched = GitHub(app=True).repository_dispatch(actions=["rebuild"])
+    assert dispatched.filter == {"action": ["rebuild"]}
 
 
 def test_branches_of_a_push_become_a_filter_on_the_ref() -> None:
@@ -91,6 +112,32 @@ def test_the_handler_returns_the_event_with_the_id_that_redeliveries_share() -> 
     said = delivery(**{"X-GitHub-Event": "issues", "X-GitHub-Delivery": "guid"})
     assert list(handle(said)) == [Event("issues", "guid")]  # the whole body
     assert list(handle(delivery(**{"X-GitHub-Event": "issues"}))) == [Ignored("not-an-event")]
+
+
+def told(event: str, body: bytes, place: Place) -> list[object]:
+    headers = Headers.of({"X-GitHub-Event": event, "X-GitHub-Delivery": "guid"})
+    request = Request("POST", "https://h/", headers, body)
+    return list(handle(Delivery("dlv", request, datetime.now(UTC), decode_json(request), place, None)))
+
+
+@pytest.mark.parametrize("action", ["created", "deleted", "suspend", "unsuspend"])
+def test_an_app_that_is_installed_or_removed_somewhere_has_its_accounts_listed_anew(action: str) -> None:
+    body = msgspec.json.encode({"action": action, "installation": {"id": 2}})
+    assert told("installation", body, Place(app=True)) == [
+        Event("installation", "guid"),
+        Signal("accounts", action),
+    ]
+    assert told("installation", body, Place(org="acme")) == [Event("installation", "guid")]
+    assert told("installation_repositories", body, Place(app=True)) == [
+        Event("installation_repositories", "guid")
+    ]
+
+
+@pytest.mark.parametrize(
+    "body", [b'{"action":"new_permissions_accepted"}', b'{"action":["deleted"]}', b"{}", b"[]", b"7"]
+)
+def test_what_else_an_app_is_told_of_an_installation_is_an_event_alone(body: bytes) -> None:
+    assert told("installation", body, Place(app=True)) == [Event("installation", "guid")]
 
 
 def test_importing_the_integration_imports_no_http_client() -> None:

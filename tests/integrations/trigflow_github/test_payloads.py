@@ -13,23 +13,13 @@ import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
-from trigflow_github import payloads
+from trigflow_github import GitHub, payloads
+from trigflow_github.catalogue import EVENTS, actions_of
 from trigflow_github.samples import samples
 
 VECTORS = Path(__file__).parent / "vectors"
-CLASSES: dict[str, Any] = {
-    "issues": payloads.Issues,
-    "issue_comment": payloads.IssueComment,
-    "pull_request": payloads.PullRequest,
-    "pull_request_review": payloads.PullRequestReview,
-    "push": payloads.Push,
-    "release": payloads.Release,
-    "star": payloads.Star,
-    "workflow_run": payloads.WorkflowRun,
-    "check_run": payloads.CheckRun,
-    "ping": payloads.Ping,
-}
-EXAMPLES = [(event, name) for event in CLASSES for name in samples(event)]
+CLASSES: dict[str, Any] = {name: one.payload for name, one in GitHub.specifications()}
+EXAMPLES = [(event, name) for event in CLASSES if EVENTS[event].examples for name in samples(event)]
 every_example = pytest.mark.parametrize(("event", "name"), EXAMPLES)
 converter = cattrs.preconf.msgspec.make_converter()
 
@@ -100,8 +90,10 @@ def test_keys_that_github_may_add_are_ignored(example: tuple[str, str], key: str
     event, name = example
     text = samples(event)[name].read()
     said: Any = json.loads(text)
-    extended = {**said, f"new {key}": value, "repository": {**said["repository"], f"new {key}": value}}
-    structured = msgspec.json.decode(text, type=CLASSES[event])
+    structured: Any = msgspec.json.decode(text, type=CLASSES[event])
+    typed = [name for name in said if isinstance(getattr(structured, name, None), payloads.Payload)]
+    holders = {name: {**said[name], f"new {key}": value} for name in typed}
+    extended: Any = {**said, **holders, f"new {key}": value}
     assert msgspec.json.decode(json.dumps(extended), type=CLASSES[event]) == structured
 
 
@@ -146,12 +138,24 @@ def test_a_repr_shows_what_is_there_and_no_secret() -> None:
     assert repr(config) == "HookConfig(url='https://acme.dev')"
 
 
-def test_the_action_literals_are_the_catalogue() -> None:
-    catalogue: dict[str, list[str]] = json.loads((VECTORS / "events_actions.json").read_text())
-    assert catalogue.keys() == CLASSES.keys()
-    for event, actions in catalogue.items():
-        literal = getattr(payloads, f"{CLASSES[event].__name__}Action", None)
-        assert list(get_args(literal)) == actions, event
+ACTIONS: dict[str, list[str]] = json.loads((VECTORS / "events_actions.json").read_text())
+
+
+@pytest.mark.parametrize("event", CLASSES)
+def test_the_action_literals_are_those_that_github_names(event: str) -> None:
+    # A repository_dispatch has the action that its sender gives it.
+    named = [] if event == "repository_dispatch" else ACTIONS[event]
+    assert list(actions_of(event)) == named
+    literals = {name for name in payloads.__all__ if name.endswith("Action") and name != "RequestedAction"}
+    assert len(literals) == sum(bool(ACTIONS[name]) for name in CLASSES if name != "repository_dispatch")
+
+
+def test_every_name_of_the_package_is_there_and_no_other() -> None:
+    assert all(hasattr(payloads, name) for name in payloads.__all__)
+    assert set(dir(payloads)) == set(payloads.__all__)
+    assert len(set(payloads.__all__)) == len(payloads.__all__)
+    with pytest.raises(AttributeError, match="has no attribute 'Isues'"):
+        _ = payloads.Isues  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 FIRST = {

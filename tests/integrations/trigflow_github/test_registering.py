@@ -36,18 +36,24 @@ api = webhook.api
 class GitHubApp:
     """An App at GitHub: its webhook's configuration can be read and changed, its events only read."""
 
-    def __init__(self, url: str = "", events: Sequence[str] = ("issues", "push")) -> None:
+    def __init__(
+        self,
+        url: str = "",
+        events: Sequence[str] = ("issues", "push"),
+        permissions: dict[str, str] | None = None,
+    ) -> None:
         self.config: dict[str, Any] = {"content_type": "form", "insecure_ssl": "0"} | (
             {"url": url} if url else {}
         )
-        self.events = list(events)
+        self.events, self.permissions = list(events), permissions
         self.writes: list[dict[str, Any]] = []
 
     def __call__(self, request: httpx.Request) -> httpx.Response:
         assert request.headers["authorization"] == f"Bearer {JWT}"
         match request.method, request.url.path:
             case "GET", "/app":
-                return httpx.Response(200, json={"id": 7, "name": "Acme bot", "events": self.events})
+                told = {"id": 7, "name": "Acme bot", "events": self.events, "permissions": self.permissions}
+                return httpx.Response(200, json=told)
             case "GET", "/app/hook/config":
                 return httpx.Response(200, json=self.config)
             case "PATCH", "/app/hook/config":
@@ -111,6 +117,15 @@ async def test_events_that_are_not_ticked_are_named_and_the_others_arrive() -> N
         await api.create(wanting("issues", "push", "star"), client(app))
     assert type(caught.value) is RegistrationError
     assert app.config["url"] == URL
+
+
+@pytest.mark.anyio
+async def test_what_the_app_may_not_see_is_named_with_the_permission_that_it_lacks() -> None:
+    app = GitHubApp(events=["push"], permissions={"contents": "read", "metadata": "read"})
+    with pytest.raises(
+        RegistrationError, match=r"not sent issues \(needs at least read access to Issues .*\), star, and no"
+    ):
+        await api.create(wanting("issues", "push", "star"), client(app))
 
 
 @pytest.mark.anyio
