@@ -40,7 +40,8 @@ from trigflow.core.values import Payload, payload
 from trigflow.runtime.execution.io import IO, SyncIO
 from trigflow.sources.credentials import Account, ApiKey, Auth, Checked, Credentials, Field, Token
 from trigflow.sources.decode import decode_json, json_or_form, no_body
-from trigflow.sources.external import Delivery, ExternalSource
+from trigflow.sources.delivery import Delivery
+from trigflow.sources.external import ExternalSource
 from trigflow.sources.handshake import Handshake
 from trigflow.sources.integration import Integration, event
 from trigflow.sources.keys import Key
@@ -59,6 +60,7 @@ from trigflow.sources.registration import (
     Webhook,
     WebhookApi,
 )
+from trigflow.sources.samples import samples
 from trigflow.sources.verify import (
     Unsigned,
     Verifier,
@@ -175,6 +177,7 @@ __all__ = [
     "no_body",
     "payload",
     "query",
+    "samples",
     "standard_webhooks",
     "token",
     "trigger",

@@ -23,7 +23,14 @@ from trigflow.core.plan import GRACE, Step
 from trigflow.core.runs import Failure
 from trigflow.core.settings import Keywords, Resolved, resolve
 from trigflow.runtime.connections.known import ref_of
-from trigflow.runtime.gather import Gathered, JobLike, app_credentials_given, credentials_given
+from trigflow.runtime.gather import (
+    Gathered,
+    JobLike,
+    app_credentials_given,
+    check_jobs,
+    credentials_given,
+    integration_given,
+)
 from trigflow.sources.integration import Integration
 from trigflow.sources.registration import Choices
 from trigflow.web.answers import NOT_OPEN, Receive, Scope, Send, send_answer
@@ -70,6 +77,7 @@ class App:
         self._gathered = Gathered()
         self._alert_sinks: list[AlertSink] = []
         self._opened: Opened | None = None
+        check_jobs(jobs)
         for one in jobs:
             self._gathered.add(one)
         self.resolved()  # a wrong setting is a wrong set-up
@@ -241,6 +249,7 @@ class App:
         kind: of the Auth that they are for, where several have these fields. who: for the audit.
         Raises SetupError for fields that do not fit, Unauthorized where the provider refuses.
         """
+        integration = integration_given(integration, "connect")
         return await self.opened.connections.add(integration, name, credentials, kind=kind, who=who)
 
     async def disconnect(self, ref: str, *, who: str = "") -> Sequence[str]:
@@ -249,7 +258,8 @@ class App:
 
     async def connections(self, integration: Integration | None = None) -> Sequence[Listed]:
         """Return the connections that there are, wherever their credentials come from."""
-        return await self.opened.connections.listed(None if integration is None else integration.id)
+        only = None if integration is None else integration_given(integration, "connections").id
+        return await self.opened.connections.listed(only)
 
     def authorize_url(self, integration: Integration, name: str = "", *, then: str = "") -> str:
         """Return a link by which one person, in one browser, connects an account; good once, for 10 minutes.
@@ -258,7 +268,7 @@ class App:
         """
         if self.opened.base_url is None:
             raise SetupError("the public URL is not known; set url= or TRIGFLOW_URL")
-        return self.opened.consents.link(integration, name, then=then)
+        return self.opened.consents.link(integration_given(integration, "authorize_url"), name, then=then)
 
     async def options(
         self, integration: Integration, param: str, *, connection: str = "", page: str | None = None
@@ -267,6 +277,7 @@ class App:
 
         connection: a name, or a ref. page: `next` of the page before.
         """
+        integration = integration_given(integration, "options")
         is_ref = "/" in connection or connection == integration.id
         ref = connection if is_ref else ref_of(integration, connection or integration.connection)
         return await self.opened.choosing.page(integration, param, ref, page)

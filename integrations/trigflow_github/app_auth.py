@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from trigflow import Auth, Credentials, Field, NotFound, SetupError, Token, Unauthorized
 from trigflow_github.client import GitHubClient
@@ -64,7 +65,7 @@ class GitHubApp(Auth):
             return None
         return super().from_environment(environ) or Credentials({})
 
-    def app_from_environment(self, environ: Mapping[str, str] = os.environ) -> Credentials | None:
+    def app_set_in(self, environ: Mapping[str, str]) -> Mapping[str, str]:
         """Read the App, its private key from the variable or from the file that another one names.
 
         Raises SetupError where that file can't be read.
@@ -72,7 +73,7 @@ class GitHubApp(Auth):
         path = environ.get(PRIVATE_KEY_PATH)
         if path and not environ.get(PRIVATE_KEY):
             environ = {**environ, PRIVATE_KEY: _read(path)}
-        return super().app_from_environment(environ)
+        return super().app_set_in(environ)
 
     def remedy(self) -> str:
         """Say what to set."""
@@ -107,6 +108,18 @@ class GitHubApp(Auth):
 def api_url(base_url: str | None) -> str:
     """Return the URL of the API: as given, else GITHUB_API_URL, else that of github.com."""
     return base_url or os.environ.get("GITHUB_API_URL") or DEFAULT_URL
+
+
+def website_url(base_url: str | None) -> str:
+    """Return where people log in: GITHUB_SERVER_URL, else as it follows from the API's URL.
+
+    A base_url that is given goes before both variables: its secret goes to no other server.
+    """
+    told = None if base_url else os.environ.get("GITHUB_SERVER_URL")
+    if told:
+        return told.rstrip("/")
+    parts = urlsplit(api_url(base_url))
+    return f"{parts.scheme}://{parts.netloc.removeprefix('api.')}"
 
 
 def app_token(app: Credentials, *, now: datetime) -> tuple[str, datetime]:

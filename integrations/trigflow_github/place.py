@@ -67,7 +67,7 @@ def org_name(name: str) -> str:
     return _checked(name, _ORG, "name")
 
 
-def _checked(name: str, pattern: re.Pattern[str], shape: str) -> str:
-    if not pattern.fullmatch(name):
+def _checked(name: object, pattern: re.Pattern[str], shape: str) -> str:
+    if not isinstance(name, str) or not pattern.fullmatch(name):
         raise SetupError(f"{name!r} is not the name of a place at GitHub; write {shape!r}")
     return name

@@ -6,10 +6,9 @@ Facts: docs.github.com, "Authorizing OAuth apps" and "Scopes for OAuth apps"; PK
 from __future__ import annotations
 
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from trigflow import ApiKey, Auth, OAuth2
-from trigflow_github.app_auth import DEFAULT_URL, GitHubApp
+from trigflow_github.app_auth import GitHubApp, website_url
 
 SCOPES = ("admin:repo_hook",)  # what webhooks of repositories need, and no more
 
@@ -21,7 +20,7 @@ def ways(base_url: str | None = None, *, app: bool = False, scopes: Sequence[str
     """
     token = ApiKey("GITHUB_TOKEN", label="Token", help="personal access token that may write webhooks")
     of_app = GitHubApp(base_url)
-    web = website(base_url or DEFAULT_URL)
+    web = website_url(base_url)
     # A GitHub App's client takes no scopes and gives tokens of 8 hours with a refresh token; an OAuth
     # app's tokens stay good until they are taken back. Whose id and secret are set decides.
     consent = OAuth2(
@@ -32,9 +31,3 @@ def ways(base_url: str | None = None, *, app: bool = False, scopes: Sequence[str
         scopes=scopes,
     )
     return (of_app, token, consent) if app else (token, of_app, consent)
-
-
-def website(base_url: str) -> str:
-    """Return where people log in, from where the API is: api.github.com, or HOST/api/v3."""
-    parts = urlsplit(base_url)
-    return f"{parts.scheme}://{parts.netloc.removeprefix('api.')}"

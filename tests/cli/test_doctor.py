@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from tests.cli.commandline import APP, Cli, Served
+from trigflow.core.findings import Finding
 from trigflow.runtime.sealing.vault import Vault
 from trigflow_github.testing import FakeGitHub
 
@@ -150,12 +151,20 @@ def test_recover_takes_what_was_sent_while_nobody_was_there(
     # The other one is the ping that GitHub sends to a new webhook.
     assert (row["recovered"], row["unrecoverable"], row["error"]) == (2, 0, None)
     assert told.code == 0
+    (stretch,) = cli("subscriptions", "show", "repo:acme/web", "--json").json["coverage_timeline"]
+    assert (stretch["recovered"], stretch["error"]) == (2, None)  # that it was begun is not told any more
     (run,) = cli("runs", "list", "--json").json
     assert run["job"] == "triage"
     again = cli("recover", "--since", "2h", "--url", "http://127.0.0.1:9", "--subscription", "repo:acme/web")
     assert again.code == 0
     assert "repo:acme/web" in again.out
     assert len(cli("runs", "list", "--json").json) == 1
+
+
+def test_a_time_without_a_unit_is_refused_with_how_it_is_written(cli: Cli, app_file: Path) -> None:
+    told = cli("recover", "--since", "5")
+    assert told.code == 2
+    assert "10m, 2h or 3d" in told.err
 
 
 def test_recover_of_what_is_not_there_says_so(cli: Cli, app_file: Path, github: FakeGitHub) -> None:
@@ -175,3 +184,25 @@ def test_a_key_that_opens_nothing_is_a_finding(
     assert told.code == 1, told.err
     assert not found["store", "secret key"]["fine"]
     assert "can't be opened" in found["credentials", "github/acme"]["detail"]
+
+
+def test_the_header_fields_of_the_app_s_own_providers_are_asked_for(
+    cli: Cli, app_file: Path, github: FakeGitHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sent: list[Collection[str]] = []
+
+    async def heard(*_: object, marked: Collection[str], **__: object) -> list[Finding]:
+        sent.append(marked)
+        return []
+
+    monkeypatch.setattr("trigflow.web.examine.examine", heard)
+    cli("apply", "--url", "https://hooks.invalid")
+    cli("doctor", "--url", "https://hooks.invalid")
+    assert set(sent[0]) == {"x-github-event", "x-github-delivery", "x-hub-signature-256"}
+
+
+def test_before_there_is_a_store_no_key_is_said_to_be_beside_it(
+    cli: Cli, app_file: Path, github: FakeGitHub
+) -> None:
+    found = parts(cli("doctor", "--offline", "--json").json)
+    assert "keep a copy" not in found["store", "secret key"]["detail"]

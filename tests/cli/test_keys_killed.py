@@ -56,6 +56,16 @@ sys.exit(main(sys.argv[2:]))
 """
 
 
+def ring_of(settings: Settings) -> list[str]:
+    """Return the ring of a store, as an app that opens finds it."""
+
+    async def read() -> list[str]:
+        async with SqliteStore(settings.store, store_id=lambda: "abcdefgh") as kept:
+            return list(await secret_keys(settings, kept, in_memory=False))
+
+    return anyio.run(read)
+
+
 async def fill(store: Path, vault: Vault) -> None:
     async with SqliteStore(str(store), store_id=lambda: "abcdefgh") as kept:
         for number in range(COUNT):
@@ -85,17 +95,17 @@ def test_a_rotation_that_is_killed_loses_nothing(cli: Cli, folder: Path, step: i
     (folder / "app.py").write_text("from trigflow import App\napp = App(register='off')\n")
     store = folder / "trigflow.db"
     settings = Settings(store=str(store))
-    old = secret_keys(settings, in_memory=False)
+    old = ring_of(settings)
     anyio.run(fill, store, Vault(old))
     was_killed = killed("rotate", step, store)
     values = [f"secret {number}".encode() for number in range(COUNT)]
-    assert anyio.run(read, store, Vault(secret_keys(settings, in_memory=False))) == values
+    assert anyio.run(read, store, Vault(ring_of(settings))) == values
     for path in folder.glob("*.key*"):  # as one that was left long ago
         if path.name != "trigflow.db.key":
             os.utime(path, (1, 1))
     rotated = cli("keys", "rotate")
     assert rotated.code == 0, rotated.err
-    ring = secret_keys(settings, in_memory=False)
+    ring = ring_of(settings)
     assert len(ring) == 1
     assert ring[0] not in old
     assert anyio.run(read, store, Vault(ring)) == values
@@ -123,7 +133,7 @@ def test_old_keys_are_not_retired_while_a_process_works_that_was_started_before(
 ) -> None:
     (folder / "app.py").write_text("from trigflow import App\napp = App(register='off')\n")
     store = folder / "trigflow.db"
-    secret_keys(Settings(store=str(store)), in_memory=False)
+    ring_of(Settings(store=str(store)))
 
     async def beat(kept: SqliteStore, *, ago: int) -> None:
         await kept.beat("ins_server", now=int(time.time() * 1000) - ago)

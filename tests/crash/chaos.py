@@ -40,7 +40,7 @@ EVENTS = ("issues", "push", "star", "release")
 FOREIGN = "https://elsewhere.example.com/hook"
 OTHERS = f"https://other.example.com/e/{'q' * 8}/{'q' * 32}"  # another trigflow store's
 APP = Path(__file__).with_name("chaos_app.py")
-LONGEST_LIFE = 4.0  # seconds that an instance lives whose step does not come
+LONGEST_LIFE = 4.0  # seconds that an instance lives whose step does not come, once it takes steps
 MOST_STEPS = 40
 
 Wants = Mapping[str, frozenset[str]]
@@ -53,6 +53,7 @@ class Figures:
     rounds: int = 0
     died_at_a_step: int = 0
     killed_later: int = 0
+    died: dict[str, int] = attrs.field(factory=dict[str, int])
     faults: int = 0
     hands: int = 0
     events: int = 0
@@ -122,6 +123,8 @@ class Chaos:
             self.instance(self.wants(), kill=kills[0]) as one,
             self.instance(self.wants(), kill=kills[1]) as two,
         ):
+            # A machine that is busy takes long to start them: their lives begin with their first steps.
+            self.until(lambda: all(self.has_begun(process) for process in (one, two)))
             end = time.monotonic() + 1 + self.chance.random() * LONGEST_LIFE
             while time.monotonic() < end and (one.poll() is None or two.poll() is None):
                 self.emit()
@@ -132,8 +135,15 @@ class Chaos:
                 died = process.poll() == -signal.SIGKILL
                 self.figures.died_at_a_step += died
                 self.figures.killed_later += not died
+                if died:
+                    where = (self.folder / f"{process.pid}.died").read_text()
+                    self.figures.died[where] = self.figures.died.get(where, 0) + 1
         self.end_trouble()
         self.converge()
+
+    def has_begun(self, process: Process) -> bool:
+        """Tell whether an instance has come to its first step; one that has died has."""
+        return process.poll() is not None or (self.folder / f"{process.pid}.begun").exists()
 
     def trouble(self) -> None:
         """Have the provider misbehave."""

@@ -35,21 +35,25 @@ steps = count(1)
 last = int(os.environ.get("CHAOS_KILL") or 0)
 
 
-def step() -> None:
-    """Die if this is the step."""
-    if next(steps) == last:
+def step(where: str) -> None:
+    """Die if this is the step, and leave word where that was; the first one says that there are steps."""
+    number = next(steps)
+    if number == 1:
+        (FOLDER / f"{os.getpid()}.begun").touch()
+    if number == last:
+        (FOLDER / f"{os.getpid()}.died").write_text(where)
         os.kill(os.getpid(), signal.SIGKILL)
 
 
-def dying(work: Callable[..., Any]) -> Callable[..., Any]:
+def dying(work: Callable[..., Any], what: str) -> Callable[..., Any]:
     """Make a step of the moment before something, and of the moment after it."""
 
     async def stepped(*args: Any, **options: Any) -> Any:
-        step()
+        step(f"before a {what}")
         try:
             return await work(*args, **options)
         finally:
-            step()
+            step(f"after a {what}")
 
     return stepped
 
@@ -94,8 +98,8 @@ app = build()
 
 def main() -> None:
     hasten()
-    Connection.request = dying(Connection.request)  # type: ignore[method-assign]
-    Database.write = dying(Database.write)  # type: ignore[method-assign]
+    Connection.request = dying(Connection.request, "request")  # type: ignore[method-assign]
+    Database.write = dying(Database.write, "write")  # type: ignore[method-assign]
     shared = socket.socket()
     shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     shared.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)

@@ -201,4 +201,4 @@ def test_params_and_data_come_back_as_they_were_kept() -> None:
     assert rooms.load_params(b'{"room": "hall"}') == Place("hall")
     assert (rooms.load_data(None), rooms.load_data(b"7")) == (None, 7)
     assert repr(rooms) == "ExternalSource('rooms.webhook')"
-    assert rooms.key_of(Place("hall")) == "default"
+    assert rooms.key_of(Place("hall")) == "hall"

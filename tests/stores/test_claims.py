@@ -6,10 +6,12 @@ import sys
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from trigflow.runtime import records as r
+from trigflow.stores.memory import MemoryStore
 from trigflow.stores.sqlite import SqliteStore
 
 pytestmark = pytest.mark.anyio
@@ -23,13 +25,15 @@ async def opened(folder: Path) -> AsyncGenerator[SqliteStore, None]:
         yield store
 
 
-async def keep(store: SqliteStore, name: str = "sub_a") -> None:
+async def keep(store: SqliteStore | MemoryStore, name: str = "sub_a") -> None:
     endpoint = r.Endpoint(f"end_{name}", f"token_{name}", "model.webhook", "pending", b"{}", ())
     one = r.Subscription(name, endpoint.id, "model.webhook", name, "model", b"{}")
     await store.create_subscriptions([(endpoint, one)])
 
 
-async def claims(store: SqliteStore, owner: str, name: str = "sub_a", *, now: int = NOW) -> bool:
+async def claims(
+    store: SqliteStore | MemoryStore, owner: str, name: str = "sub_a", *, now: int = NOW
+) -> bool:
     return await store.claim_subscription(name, owner, now=now, until=now + 120_000)
 
 
@@ -73,6 +77,28 @@ async def test_what_was_taken_from_the_dead_is_the_takers_alone(tmp_path: Path) 
         assert not await claims(two, "two.1")
         await one.release_subscription("sub_a", "one.1")
         assert await claims(two, "two.1")
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_a_claim_from_before_the_clock_was_set_back_keeps_nobody_out_for_longer_than_a_claim_lasts(
+    kind: str, tmp_path: Path
+) -> None:
+    made: Any = opened(tmp_path) if kind == "sqlite" else MemoryStore(store_id="abcdefgh")
+    async with made as store:
+        await keep(store)
+        assert await claims(store, "before.1", now=NOW + 3_600_000)
+        assert await claims(store, "since.1"), "the clock was an hour ahead"
+        assert not await claims(store, "other.1", now=NOW - 5), "a clock that is corrected by little"
+        assert not await claims(store, "other.1", now=NOW - 119_000)
+
+
+async def test_what_a_dead_process_was_reading_is_read_by_the_next_one_at_once(tmp_path: Path) -> None:
+    async with opened(tmp_path) as first:
+        assert await first.claim_chore("recover", now=NOW, until=NOW + 900_000)
+        async with opened(tmp_path) as beside:
+            assert not await beside.claim_chore("recover", now=NOW + 1, until=NOW + 900_001)
+    async with opened(tmp_path) as second:
+        assert await second.claim_chore("recover", now=NOW + 1, until=NOW + 900_001)
 
 
 async def test_a_claim_that_ran_out_is_anybodys_though_its_holder_lives(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ FIRST_PAGE = (
     "ON queue.run_id = runs.id   ORDER BY runs.id DESC LIMIT ?",
     "FROM audit ORDER BY rowid DESC LIMIT ?",
     "FROM deliveries d  ORDER BY d.id DESC LIMIT ?) WHERE endpoint_id = ? LIMIT ?",
-    "(SELECT connection FROM quiets WHERE until > ?1) ORDER BY next_at LIMIT 1",  # an index, to the first
+    "until > ?1 AND until <= ?1 + 86460000) ORDER BY next_at LIMIT 1",  # an index, to the first
 )
 # For tests and small stores, as it says.
 EVERYTHING = (
@@ -43,6 +43,7 @@ EVERYTHING = (
 HELD = "SCAN queue USING COVERING INDEX queue_held"  # those that are held, and no others
 SORTED = (
     "?2) ORDER BY next_at, id",
+    "?2) ORDER BY lease_until, id",
     "FROM tasks WHERE run_id = ? ORDER BY started_at",
     "FROM wants",
     "FROM expectations",
@@ -194,6 +195,7 @@ OPERATIONS: dict[str, Operation] = {
     "connections in use": lambda store: store.refs_in_use(after="c", limit=10),
     "hush": lambda store: store.hush(r.QuietPeriod("c", NOW + 1, "why"), now=NOW),
     "quiet": lambda store: store.quiet("c", now=NOW),
+    "quiet lately": lambda store: store.quiet_lately(now=NOW),
     "a page": lambda store: store.page(after="sub_000007", limit=10),
     "called by key": lambda store: store.page(limit=10, which=r.Which(called="000007")),
     "called by id": lambda store: store.page(limit=10, which=r.Which(called="sub_000007")),

@@ -267,8 +267,14 @@ class Registries(RuleBasedStateMachine):
         quiet = {name: until for name, (until, _) in self.quiets.items() if until > now}
         live = [one for one in self.subscriptions.values() if one.state != "removed"]
         called = [one for one in live if one.connection not in quiet]
+        soon = now + 6 * 3_600_000
         due = sorted(
-            (one.next_at, one.id)
+            (
+                (1, one.next_at)
+                if one.lease_until is None or one.lease_until > soon
+                else (0, one.lease_until),
+                one.id,
+            )
             for one in called
             if one.next_at <= now and one.connection not in but and one.connection.split("/")[0] not in but_of
         )
@@ -284,7 +290,7 @@ class Registries(RuleBasedStateMachine):
         until = self.now + lasts
         period = r.QuietPeriod(name, until, cause)
         self.all(lambda store: store.hush(period, now=self.now))
-        self.quiets = {one: kept for one, kept in self.quiets.items() if kept[0] > self.now}
+        self.quiets = {one: kept for one, kept in self.quiets.items() if kept[0] > self.now - 30_000}
         if name not in self.quiets or self.quiets[name][0] < until:
             self.quiets[name] = (until, cause)
 

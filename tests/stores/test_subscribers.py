@@ -220,7 +220,7 @@ class Subscribed(Registries):
         gaps = (a.gap, since_last, int(kept.usual_gap * 0.9))
         last_at = max(one for one in (kept.last_at, a.last_at) if one is not None)
         new = attrs.evolve(kept, seen=kept.seen + a.count, last_at=last_at, usual_gap=max(gaps))
-        if kept.state == "silent":
+        if kept.state == "silent" or (kept.state == "disabled" and a.last_at > kept.updated_at):
             new = attrs.evolve(new, state="active", cause="")
         self.subscriptions[kept.id] = new
         endpoint = self.endpoints[a.endpoint_id]

@@ -14,15 +14,17 @@ from email.utils import formatdate
 import httpx
 import pytest
 import trustme
+from itsdangerous import URLSafeSerializer
 
 from trigflow import App, Headers
 from trigflow.core.findings import Finding
 from trigflow.web.examine import BODY, examine, examine_certificate
-from trigflow.web.probe import Prober, Unreachable
+from trigflow.web.probe import SALT, Prober, Unreachable
 
 pytestmark = pytest.mark.anyio
 NOW = 1_790_000_000.0
 URL = "https://hooks.example.com/in"
+MARKED = ("X-Hub-Signature-256", "Stripe-Signature", "X-GitHub-Event")
 Change = Callable[[httpx.Request], tuple[bytes, Headers]]
 
 
@@ -47,10 +49,12 @@ class Front:
         return httpx.Response(self.posts, json=told, headers=date)
 
 
-async def found(front: Front) -> dict[str, Finding]:
+async def found(
+    front: Callable[[httpx.Request], httpx.Response], *, deadline: float = 10.0
+) -> dict[str, Finding]:
     async with httpx.AsyncClient(transport=httpx.MockTransport(front)) as client:
         findings: Sequence[Finding] = await examine(
-            URL, "store", Prober("s"), client, now=lambda: NOW, deadline=10.0
+            URL, "store", Prober("s"), client, now=lambda: NOW, deadline=deadline, marked=MARKED
         )
     return {one.what: one for one in findings}
 
@@ -90,7 +94,7 @@ async def test_a_proxy_that_rewrites_bodies_is_found_out(change: Callable[[bytes
     assert "raw bytes" in findings["raw body"].action
 
 
-@pytest.mark.parametrize("name", ["x-trigflow-probe", "content-type"])
+@pytest.mark.parametrize("name", ["x-trigflow-probe", "content-type", *(name.lower() for name in MARKED)])
 async def test_a_proxy_that_drops_header_fields_is_found_out(name: str) -> None:
     def dropped(request: httpx.Request) -> tuple[bytes, Headers]:
         return request.content, Headers.of([(n, v) for n, v in request.headers.items() if n != name])
@@ -101,12 +105,72 @@ async def test_a_proxy_that_drops_header_fields_is_found_out(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("skew", "is_fine"), [(0, True), (60, True), (-60, True), (200, False), (-3600, False)]
+    ("skew", "is_fine"), [(0, True), (60, True), (-60, True), (200, False), (600, False), (-3600, False)]
 )
 async def test_a_clock_that_is_far_off_is_found_out(skew: float, is_fine: bool) -> None:
     findings = await found(Front(skew=skew))
     assert findings["clock"].is_fine is is_fine
     assert wrong(findings) == ([] if is_fine else ["clock"])
+
+
+async def test_of_what_a_proxy_adds_nothing_is_told() -> None:
+    def added(request: httpx.Request) -> tuple[bytes, Headers]:
+        return request.content, Headers.of([*request.headers.items(), ("x-internal", "s3cret")])
+
+    front = Front(added)
+    assert not wrong(await found(front))
+    told = front.prober.prove_body(
+        "nonce", "store", b"", Headers.of([("x-internal", "s3cret"), ("a", "nonce")])
+    )
+    assert "internal" not in str(URLSafeSerializer("s", salt=SALT).loads(told["proof"]))
+
+
+def raising(error: Exception, cause: Exception | None = None) -> Callable[[httpx.Request], httpx.Response]:
+    def answer(request: httpx.Request) -> httpx.Response:
+        raise error from cause
+
+    return answer
+
+
+def redirecting(request: httpx.Request) -> httpx.Response:
+    return httpx.Response(301, headers={"location": str(request.url.copy_with(scheme="https"))})
+
+
+UNKNOWN_HOST = socket.gaierror(-2, "Name or service not known")
+EXPIRED = ssl.SSLCertVerificationError("certificate has expired")
+
+
+@pytest.mark.parametrize(
+    ("front", "said"),
+    [
+        (redirecting, "it redirects to 'https://hooks.example.com/in/probe/"),
+        (raising(httpx.ConnectError("x"), UNKNOWN_HOST), "the host does not resolve: mend its DNS record"),
+        (raising(httpx.ConnectError("x"), EXPIRED), "mend the certificate"),
+        (raising(httpx.ConnectError("x"), ConnectionRefusedError()), "start the app there"),
+        (raising(httpx.ReadTimeout("x")), "the provider waits 10 s"),
+        (raising(httpx.RemoteProtocolError("x")), "start the app there"),
+    ],
+)
+async def test_what_keeps_a_probe_from_coming_back_is_named_with_a_way_out(
+    front: Callable[[httpx.Request], httpx.Response], said: str
+) -> None:
+    findings = await found(front)
+    assert list(findings) == wrong(findings) == ["reachable"]
+    assert said in f"{findings['reachable'].detail} {findings['reachable'].action}"
+
+
+async def test_a_name_that_is_reserved_for_none_is_told_as_one_that_does_not_resolve() -> None:
+    async with httpx.AsyncClient() as client:
+        (told,) = await examine(
+            "https://hooks.invalid", "store", Prober("s"), client, now=lambda: NOW, deadline=10.0
+        )
+    assert "does not resolve" in told.action
+
+
+async def test_an_answer_that_takes_more_than_half_of_what_the_provider_waits_is_too_slow() -> None:
+    findings = await found(Front(), deadline=1e-9)
+    assert wrong(findings) == ["latency"]
+    assert "slow" in findings["latency"].action
 
 
 async def test_a_url_that_leads_elsewhere_or_takes_no_post_is_one_finding() -> None:
@@ -173,6 +237,18 @@ async def certificate(valid_days: float) -> Finding:
 @pytest.mark.parametrize(("days", "is_fine"), [(60, True), (15, True), (13, False), (-1, False)])
 async def test_a_certificate_is_renewed_before_it_ends(days: float, is_fine: bool) -> None:
     assert (await certificate(days)).is_fine is is_fine
+
+
+async def test_a_certificate_that_nobody_trusts_is_what_keeps_the_probe_from_coming_back() -> None:
+    serving = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    with trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem.tempfile() as path:
+        serving.load_cert_chain(path)
+    with serving_tls(serving) as port:
+        async with httpx.AsyncClient() as client:
+            (told,) = await examine(
+                f"https://127.0.0.1:{port}", "store", Prober("s"), client, now=lambda: NOW, deadline=10.0
+            )
+    assert "mend the certificate" in told.action
 
 
 async def test_a_url_without_a_certificate_is_told() -> None:

@@ -91,7 +91,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         code = commands(told)
         sys.stdout.flush()
     except CycloptsError as error:
-        warn(f"{error} (see `trigflow --help`)")
+        hint = "; write a time as 10m, 2h or 3d" if "into timedelta" in str(error) else ""
+        warn(f"{str(error).rstrip('.')}{hint} (see `trigflow --help`)")
         return wrong
     except KeyboardInterrupt:
         return INTERRUPTED

@@ -17,7 +17,6 @@ from trigflow.cli.screen import say, styled
 from trigflow.cli.serving import LOOPBACK, bound_at
 from trigflow.core.errors import SetupError, TrigflowError
 from trigflow.runtime.connections.consent import LIFE, ConsentError, Consents, Finished
-from trigflow.runtime.sealing.keyring import secret_keys
 from trigflow.sources.integration import Integration
 from trigflow.web.answers import Receive, Scope, Send, send_answer
 from trigflow.web.oauth import OAuthPages
@@ -30,9 +29,8 @@ class _Loopback:
 
     def __init__(self, app: App, base_url: str) -> None:
         opened = app.opened
-        keys = secret_keys(app.resolved().settings, in_memory=False)
         self.consents = Consents(
-            opened.connections, opened.store, opened.vault, opened.clock, keys, base_url=base_url, who=WHO
+            opened.connections, opened.store, opened.vault, opened.clock, base_url=base_url, who=WHO
         )
         self.outcome: Finished | Exception | None = None
         self.server: Any = None

@@ -36,6 +36,7 @@ PROBLEMS = 1
 # Seconds in which a provider must be answered (GitHub: its docs on webhooks); of others the strictest known.
 DEADLINES = {"github": 10.0}
 STRICTEST = 3.0
+NOT_SIGNING = {"host", "content-type", "content-length", "user-agent"}  # fields of any request
 
 
 async def doctor(
@@ -112,8 +113,11 @@ async def _keys(app: App) -> Finding:
         if isinstance(attempt(look), Raised):
             action = "set TRIGFLOW_SECRET_KEY to the key that they were sealed with, beside the new one"
             return Finding("store", "secret key", "does not open the secrets in the store", action)
-    given = bool(app.opened.settings.secret_keys)
-    return Finding("store", "secret key", "set" if given else "the one beside the store; keep a copy of it")
+    if opened.settings.secret_keys:
+        return Finding("store", "secret key", "set")
+    if opened.settings.store == MEMORY:
+        return Finding("store", "secret key", "none is set; one is made beside the store once there is one")
+    return Finding("store", "secret key", "the one beside the store; keep a copy of it")
 
 
 # --- the public URL
@@ -140,10 +144,25 @@ async def _public_url(
     async with httpx.AsyncClient(transport=transport, verify=verify) as client:
         for finding in await examine(
             opened.base_url, opened.store.store_id, opened.registering.prober, client,
-            now=opened.clock.now, deadline=deadline,
+            now=opened.clock.now, deadline=deadline, marked=await _signing(app),
         ):  # fmt: skip
             yield finding
     yield await examine_certificate(opened.base_url, now=opened.clock.now, context=context)
+
+
+async def _signing(app: App) -> Sequence[str]:
+    """Name the header fields that the providers of this app sign and address deliveries with."""
+    from trigflow.core.http import TRIED
+    from trigflow.testing.deliveries import signed
+
+    opened = app.opened
+    names: set[str] = set()
+    for id_ in {endpoint.source for endpoint in await opened.store.endpoints()} & opened.sources.keys():
+        asked = await attempt_async(partial(signed, opened, opened.sources[id_], "probe", b"{}", "probe"))
+        if not isinstance(asked, Raised):  # a source may need a real payload; then the others tell
+            _, request = asked.value
+            names |= {name for name, _ in request.headers}
+    return sorted(names - {*NOT_SIGNING, TRIED})
 
 
 # --- credentials

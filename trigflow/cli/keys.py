@@ -42,7 +42,7 @@ async def rotate(target: TargetName = None, *, store: StorePath = None) -> None:
         await _rotate_given(settings)
         return
     async with looked_into(target, store) as opened:
-        path, old = key_file(settings), secret_keys(settings, in_memory=False)
+        path, old = key_file(settings), await secret_keys(settings, opened, in_memory=False)
         ring = [Vault.new_key(), *old]
         await _prove(opened, old)
         replace_ring(path, ring)
@@ -71,9 +71,9 @@ async def retire(
     Refuses while a process is at work that was started before the last rotation.
     """
     settings = resolved(target, store).settings
-    ring = settings.secret_keys or secret_keys(settings, in_memory=False)
-    rotated_at = 0.0 if settings.secret_keys else key_file(settings).stat().st_mtime
     async with looked_into(target, store) as opened:
+        ring = await secret_keys(settings, opened, in_memory=False)
+        rotated_at = 0.0 if settings.secret_keys else key_file(settings).stat().st_mtime
         if not force and not settings.secret_keys and await _somebody_knows_the_old(opened, rotated_at):
             raise RegistrationError(
                 "a process is at work that was started before the last rotation and knows the old key "

@@ -13,6 +13,7 @@ from trigflow.core.advice import next_action
 from trigflow.core.plan import renewal_at, retirement_at
 from trigflow.runtime import records as r, views as v
 from trigflow.runtime.connections.quiet import Quiets
+from trigflow.runtime.intake.recover import BEGUN
 from trigflow.runtime.registration.rows import known_of
 from trigflow.runtime.registration.steering import Steering
 
@@ -57,7 +58,7 @@ async def standing(app: App, endpoint: r.Endpoint, s: r.Subscription) -> Standin
         renewal_at(known, None if lease is None else lease.after),
         retirement_at(known, retries_for),
         await opened.store.registrations(s.id),
-        await opened.store.recoveries(s.id),
+        _whole(await opened.store.recoveries(s.id)),
         [
             row
             for row in await opened.store.deliveries(limit=SHOWN_DELIVERIES, endpoint=endpoint.id)
@@ -65,6 +66,18 @@ async def standing(app: App, endpoint: r.Endpoint, s: r.Subscription) -> Standin
         ],
         quiet=await Quiets(opened.store, opened.clock, lambda: 0.0).told(s.connection),
     )
+
+
+def _whole(readings: Sequence[r.Recovery]) -> Sequence[r.Recovery]:
+    """Leave out what was noted as a reading began that has come to its end, the newest first."""
+    ended: set[int] = set()
+    kept: list[r.Recovery] = []
+    for one in readings:
+        if one.error == BEGUN and one.since in ended:
+            continue
+        ended.add(one.since)
+        kept.append(one)
+    return kept
 
 
 def steering_of(app: App, who: str | None = None) -> Steering:

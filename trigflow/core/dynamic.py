@@ -92,8 +92,10 @@ def dynamic(id: str, event: Callee[A, PayloadT_co], /) -> Dynamic[A, PayloadT_co
             f"dynamic {id[:100]!r}: use letters, digits and . _ - (up to 100, a letter or digit first)"
         )
     # A trigger has them, too; what stands on the class of an integration has no integration yet.
-    if isinstance(event, Trigger) or not (hasattr(event, "specification") and hasattr(event, "integration")):
+    if isinstance(event, Trigger):
+        raise SetupError(f"dynamic {id!r}: {event!r} has params; pass {event.name} without calling it")
+    if not (hasattr(event, "specification") and hasattr(event, "integration")):
         raise SetupError(
-            f"dynamic {id!r}: {event!r} is not an event; pass it without calling it, such as github.issues"
+            f"dynamic {id!r}: {event!r:.100} is not an event; pass one without calling it, as github.issues"
         )
     return Dynamic(id, event)

@@ -23,13 +23,13 @@ from trigflow.core.marked import NOTHING, Marked
 from trigflow.core.payloads import Structure, decode_json_text, structure_into
 from trigflow.core.retry import NEVER, Retry
 from trigflow.core.runs import Run
+from trigflow.core.silence import check_expected
 from trigflow.core.triggers import Trigger
 
 F = TypeVar("F", bound=Callable[..., Any])
 Listens = Trigger[object] | Callable[[], Trigger[object]] | Dynamic[..., object]
 Hook = Callable[[Run], Awaitable[None] | None]
 MARK = "__trigflow__"
-LEAST_EXPECTED = timedelta(minutes=1)  # what came is written down twice a minute
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -109,12 +109,6 @@ def trigger(
         return function
 
     return mark
-
-
-def check_expected(every: timedelta) -> None:
-    """Refuse a time that nothing can be expected in."""
-    if every < LEAST_EXPECTED:
-        raise SetupError(f"expect_every is {every}; give a minute or more")
 
 
 def mark_of(function: object) -> Mark | None:

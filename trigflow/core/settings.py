@@ -25,6 +25,7 @@ LEAST_CHECK = timedelta(seconds=10)
 LEAST_SECRET = 24  # bytes, as Standard Webhooks asks for
 LEAST_DEDUPE = timedelta(days=7)
 _TYPES: Mapping[type[object], str] = {bool: "True or False", int: "a whole number", timedelta: "a timedelta"}
+_TEXTS = ("url", "store", "secret_key", "alert_url", "alert_secret")
 _KEPT = ("bodies", "runs", "deliveries", "noise", "registrations", "dedupe")
 
 
@@ -116,6 +117,8 @@ def _check_types(settings: Settings) -> None:
         value: object = getattr(settings, field.name)
         default: object = field.default
         kind = type(default)
+        if field.name in _TEXTS and value is not None and not isinstance(value, str):
+            raise SettingsError(field.name, f"is of type {type(value).__name__}; use a text")
         if kind in _TYPES and type(value) is not kind:
             raise SettingsError(field.name, f"is {value!r}; use {_TYPES[kind]}")
         if isinstance(value, timedelta) and value < timedelta(0):
@@ -172,6 +175,8 @@ def _check_url(url: str | None) -> None:
 
 def _parts_of(url: str) -> SplitResult | None:
     """Take a URL of the web apart; None where it is none."""
+    if any(character.isspace() or not character.isprintable() for character in url):
+        return None
     try:
         parts = urlsplit(url)
         is_port = parts.port is None or parts.port > 0

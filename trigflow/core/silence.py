@@ -15,11 +15,21 @@ from datetime import timedelta
 import msgspec
 
 from trigflow.core.durations import shown_duration
+from trigflow.core.errors import SetupError
 
+LEAST_EXPECTED = timedelta(minutes=1)  # what came is written down twice a minute
 LEAST_SEEN = 20  # deliveries until a cadence counts as learned
 USUAL_TIMES = 3  # times the usual gap that may pass
 LEAST_LEARNED = 3_600_000  # one hour; a learned cadence never judges earlier
 WRITTEN_LATE = 60_000  # activity is written down twice a minute: what came may not be known yet
+
+
+def check_expected(every: object) -> None:
+    """Refuse a time that nothing can be expected in."""
+    if not isinstance(every, timedelta):
+        raise SetupError(f"expect_every is {every!r}; give a timedelta, such as timedelta(hours=24)")
+    if every < LEAST_EXPECTED:
+        raise SetupError(f"expect_every is {every}; give a minute or more")
 
 
 class Quiet(msgspec.Struct, frozen=True):

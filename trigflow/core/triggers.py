@@ -119,6 +119,9 @@ class Trigger(Generic[PayloadT_co]):
     integration: Any = None
     filter: Filter | None = None
 
+    def __repr__(self) -> str:
+        return f"{self.name}(...)"  # it stands in errors; the whole would fill a screen
+
     @property
     def source(self) -> Source:
         """Where its events come from."""

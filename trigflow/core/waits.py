@@ -24,6 +24,9 @@ FIRST_WAIT = timedelta(seconds=10)
 LONGEST_WAIT = timedelta(hours=1)
 UNNAMED_QUIET = timedelta(minutes=1)  # what GitHub advises where its answer names no time
 LONGEST_QUIET = timedelta(days=1)
+MOST_QUIET = LONGEST_QUIET + timedelta(minutes=1)  # with its chance; what lasts longer is of a wrong clock
+ENDS_SOON = timedelta(hours=6)  # a lease that does is looked after before all else: many may be overdue
+GENTLY = timedelta(seconds=30)  # after a quiet period few call at first: all have waited for that moment
 TRANSIENT = frozenset({0, 408, 409, 423, 425, 429})  # and every 5xx
 
 

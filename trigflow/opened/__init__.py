@@ -57,7 +57,7 @@ class Opened(Parts):
         keep = self._loops.keep
         group.start_soon(keep, "store", self.watch.watch)
         group.start_soon(keep, "wants", self._remember)
-        group.start_soon(keep, "connections", self.connections.keep_fresh)
+        group.start_soon(keep, "connections", self.clients.keep_fresh)
         group.start_soon(keep, "strangers", self.strangers.keep_up)
         for name, loop in self.upkeep.loops().items():
             group.start_soon(keep, name, loop)

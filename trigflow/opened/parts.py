@@ -19,7 +19,7 @@ from trigflow.engines.embedded import EmbeddedEngine
 from trigflow.runtime import records as r
 from trigflow.runtime.clock import SystemClock
 from trigflow.runtime.connections.choosing import Choosing
-from trigflow.runtime.connections.clients import Clients
+from trigflow.runtime.connections.clients import Clients, Lent
 from trigflow.runtime.connections.consent import Consents
 from trigflow.runtime.connections.known import Known
 from trigflow.runtime.connections.lifecycle import Connections
@@ -118,21 +118,22 @@ class Parts:
         """Put everything together; what has to be closed goes on the stack."""
         self.ids: Ids = Ids(self.clock.now, secrets.token_bytes)
         in_memory = self.settings.store == MEMORY
-        keys = secret_keys(self.settings, in_memory=in_memory)
-        self.vault: Vault = Vault(keys, None if in_memory else lambda: kept_keys(self.settings))
+        kept_keys(self.settings)  # a key file that can't be used is told before a store is made
         self.store: Store = await stack.enter_async_context(_store(self.settings))
+        keys = await secret_keys(self.settings, self.store, in_memory=in_memory)
+        self.vault: Vault = Vault(keys, None if in_memory else lambda: kept_keys(self.settings))
         self.mark: str = f"/e/{self.store.store_id}/"
         await self._find_left_over()
         self._owner: str = self.ids.new("ins")
         self.routes: Routes = Routes(self.sources, self.store, self.vault, self.clock)
-        self._make_connections(keys)
+        self._make_connections()
         stack.push_async_callback(self.connections.aclose)
         await stack.enter_async_context(self.clients)
         self._make_intake()
-        self._make_registration(keys)
+        self._make_registration()
         self.watch: StoreWatch = StoreWatch(self._beat, self.clock, on_silence=self._standing.block)
 
-    def _make_connections(self, keys: Sequence[str]) -> None:
+    def _make_connections(self) -> None:
         self.connections: Connections = Connections(
             Known(self.integrations, self._given, self._app_given, os.environ), self.store, self.vault,
             self.clock, owner=self._owner, chance=self._chance, alert=self._tell_of_connection,
@@ -142,7 +143,7 @@ class Parts:
         self.choosing: Choosing = Choosing(self.clients, self.clock)
         base_url = self.base_url or ""
         self.consents: Consents = Consents(
-            self.connections, self.store, self.vault, self.clock, keys, base_url=base_url
+            self.connections, self.store, self.vault, self.clock, base_url=base_url
         )
         self._oauth = OAuthPages(self.consents, self.connections, base_url)
 
@@ -156,7 +157,7 @@ class Parts:
         )
         self.executor: Executor = Executor(
             self.jobs, self.store, self.clock, origins, chance=self._chance, threads=self.settings.threads,
-            sealer=self.sealer, secrets=self.clients.secrets,
+            sealer=self.sealer, secrets=self.clients.secrets, lending=lambda: Lent(self.clients),
         )  # fmt: skip
         self.matching: Matching = events_by_topic(self.jobs, identity_of)
         self.audience: Audience = Audience(self.jobs, self.store, self.clock)
@@ -185,7 +186,7 @@ class Parts:
             self.public_url,
         )  # fmt: skip
 
-    def _make_registration(self, keys: Sequence[str]) -> None:
+    def _make_registration(self) -> None:
         self.rows: Rows = Rows(
             wants_of(self.jobs), self.sources, self.store, self.routes, self.vault, self.clock, self.ids,
             token=self._token, owner=self._owner, expects=expectations_of(self.jobs),
@@ -208,7 +209,7 @@ class Parts:
             self.audience, self.clock, limit=self.settings.subscribers_limit, signal=self._signal,
         )  # fmt: skip
         self.registering: Registering = Registering(
-            self.reconciler, self.store, self.clock, keys, base_url=self.base_url,
+            self.reconciler, self.store, self.clock, self.vault, base_url=self.base_url,
             mounted_at=lambda: self.mounted_at,
             heed=self.upkeep.heed if self.settings.register == "plan" else None,
         )  # fmt: skip

@@ -14,7 +14,7 @@ class Health(Protocol):
     async def note_activity(self, activities: Sequence[r.Activity]) -> None:
         """Add to subscriptions' activity, and to keys that they were used.
 
-        One that was silent, or disabled, is active again: something comes.
+        One that was silent is active again, and one that was disabled before something came.
         """
         ...
 

@@ -60,8 +60,9 @@ class Registry(Protocol):
     async def due(
         self, *, now: int, limit: int, but: Collection[str] = (), but_of: Collection[str] = ()
     ) -> Sequence[r.Endpoint]:
-        """Return subscriptions to be looked at by now, the longest due first: as `endpoints_for`.
+        """Return subscriptions to be looked at by now: as `endpoints_for`.
 
+        First those whose lease ends soon (core.waits.ENDS_SOON), the soonest first; then the longest due.
         Left out is what goes through the connections `but`, through any of the integrations
         `but_of`, or through one that is quiet.
         """
@@ -81,6 +82,10 @@ class Registry(Protocol):
 
     async def quiet(self, connection: str, *, now: int) -> r.QuietPeriod | None:
         """Return what is kept of a connection that is quiet now."""
+        ...
+
+    async def quiet_lately(self, *, now: int) -> Collection[str]:
+        """Return the connections whose quiet period is over since a moment ago (core.waits.GENTLY)."""
         ...
 
     async def look_soon(self, identities: Collection[Identity]) -> None:

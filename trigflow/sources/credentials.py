@@ -111,7 +111,11 @@ class Auth:
 
     def app_from_environment(self, environ: Mapping[str, str] = os.environ) -> Credentials | None:
         """Read the app's fields; None where a required one is missing or empty."""
-        return _read(self.app_fields, environ)
+        return _whole(self.app_fields, self.app_set_in(environ))
+
+    def app_set_in(self, environ: Mapping[str, str]) -> Mapping[str, str]:
+        """Return those of the app's fields that are set, by name, whether they are all or not."""
+        return _set_in(self.app_fields, environ)
 
     def remedy(self) -> str:
         """Say what to set."""
@@ -129,10 +133,16 @@ class Auth:
 
 
 def _read(fields: tuple[Field, ...], environ: Mapping[str, str]) -> Credentials | None:
-    values = {field.name: environ.get(field.env, "") for field in fields}
-    if not any(values.values()) or any(field.required and not values[field.name] for field in fields):
-        return None
-    return Credentials({name: value for name, value in values.items() if value})
+    return _whole(fields, _set_in(fields, environ))
+
+
+def _set_in(fields: tuple[Field, ...], environ: Mapping[str, str]) -> Mapping[str, str]:
+    return {field.name: environ[field.env] for field in fields if environ.get(field.env)}
+
+
+def _whole(fields: tuple[Field, ...], values: Mapping[str, str]) -> Credentials | None:
+    lacks = any(field.required and field.name not in values for field in fields)
+    return None if lacks or not values else Credentials(values)
 
 
 class ApiKey(Auth):

@@ -16,28 +16,31 @@ this provider does differently, as typed values and as hooks:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, Generic, TypeGuard, TypeVar, cast
 
-import attrs
-
 from trigflow.core.errors import SetupError
 from trigflow.core.events import Outcome
-from trigflow.core.http import Headers, Request, Response
+from trigflow.core.http import Request, Response
 from trigflow.core.payloads import Kept, structure_into
+from trigflow.sources import hooks
 from trigflow.sources.decode import Decoded, Decoder, decode_json
+from trigflow.sources.delivery import Delivery
 from trigflow.sources.handshake import Handshake
 from trigflow.sources.once import takes_once
 from trigflow.sources.parts import Part
 from trigflow.sources.registration import (
     RETRIES_FOR,
+    Choices,
     Lease,
     OptionsHook,
     PingHook,
     RecoverHook,
+    Registered,
     RegisterHook,
+    Registration,
     RenewHook,
     RotateHook,
     Secret,
@@ -53,51 +56,9 @@ KEPT_PARAMS = 1_000  # of subscriptions, for each source
 ACCEPTED = Response(200, b"ok", (("content-type", "text/plain"),))
 
 
-@attrs.frozen
-class Delivery(Generic[P, D]):
-    """A verified delivery, as a handler or a job sees it.
-
-    params, data: of the subscription that it came for; data is None before the
-        first registration.
-    metadata: what the handler last returned as `Metadata`.
-    """
-
-    id: str
-    request: Request
-    received_at: datetime
-    decoded: Decoded = attrs.field(repr=False)
-    params: P
-    data: D | None
-    metadata: Any = None
-
-    @property
-    def payload(self) -> Any:
-        """The decoded body; DecodeError where it is not JSON. An event that is all of it needs none."""
-        return self.decoded.payload
-
-    @property
-    def text(self) -> bytes:
-        """The JSON text of the payload."""
-        return self.decoded.text
-
-    @property
-    def headers(self) -> Headers:
-        """The header fields; credentials among them are redacted in a job."""
-        return self.request.headers
-
-    @property
-    def body(self) -> bytes:
-        """The body as received."""
-        return self.request.body
-
-
 Handler = Callable[[Delivery[P, D]], Iterable[Outcome]]
 Sampler = Callable[[str, bytes, str], Sequence[tuple[str, str]]]
 Envelope = Callable[[str, bytes, str], bytes]
-
-
-def _one(_: object) -> str:
-    return "default"
 
 
 class ExternalSource(Generic[P, C, D]):
@@ -112,7 +73,7 @@ class ExternalSource(Generic[P, C, D]):
         data: type[D],
         verify: Verifier,
         secret: Secret = Secret.GENERATED,
-        key: Callable[[P], str] = _one,
+        key: Callable[[P], str] | None = None,
         version: int = 1,
         api: WebhookApi[P, C, D] | None = None,
         handshakes: Sequence[Handshake] = (),
@@ -129,6 +90,7 @@ class ExternalSource(Generic[P, C, D]):
 
         key: names the webhook that params need; params with the same key share one
             webhook with the union of their events. Raises SetupError where they name none.
+            Left out, every other params have a webhook of their own.
         account: where a delivery says which connection it belongs to, if the
             endpoint is shared.
         answer: the acknowledgement that this provider wants.
@@ -142,13 +104,14 @@ class ExternalSource(Generic[P, C, D]):
             provider: one endpoint for all of its accounts, which `account` tells apart.
             Left out, every webhook of a source with `account` is one.
         """
+        hooks.check_declared(id, params=params, data=data, key=key, account=account)
         self.id = id
         self.params, self.client, self.data = params, client, data
-        self.verify: Verifier = verify
+        self.verify: Verifier = hooks.verifier(id, verify)
         self.once: bool = takes_once(verify)
         self.secret: Secret = secret
         self.version: int = version
-        self.api: WebhookApi[P, C, D] | None = api
+        self.api: WebhookApi[P, C, D] | None = None if api is None else hooks.watched(id, api, data)
         self.handshakes: tuple[Handshake, ...] = tuple(handshakes)
         self.account: Part | None = account
         self.decode: Decoder = decode
@@ -175,17 +138,28 @@ class ExternalSource(Generic[P, C, D]):
 
     def register(self, hook: RegisterHook[P, C, D]) -> RegisterHook[P, C, D]:
         """Declare what makes the provider send."""
-        self.register_hook = hook
+        self._declare("register", hook, "async", "reg", "client", again=self.register_hook is not None)
+
+        async def checked(reg: Registration[P, D], client: C, /) -> Registered[D] | None:
+            return self._registered("register", await hook(reg, client), may_be_none=True)
+
+        self.register_hook = checked
         return hook
 
     def unregister(self, hook: UnregisterHook[P, C, D]) -> UnregisterHook[P, C, D]:
         """Declare what makes the provider stop."""
+        self._declare("unregister", hook, "async", "reg", "client", again=self.unregister_hook is not None)
         self.unregister_hook = hook
         return hook
 
     def renew(self, hook: RenewHook[P, C, D]) -> RenewHook[P, C, D]:
         """Declare what prolongs a lease (`Lease("extend")`)."""
-        self.renew_hook = hook
+        self._declare("renew", hook, "async", "reg", "client", again=self.renew_hook is not None)
+
+        async def checked(reg: Registration[P, D], client: C, /) -> Registered[D]:
+            return cast("Registered[D]", self._registered("renew", await hook(reg, client)))
+
+        self.renew_hook = checked
         return hook
 
     def rotate(self, hook: RotateHook[P, C, D]) -> RotateHook[P, C, D]:
@@ -194,31 +168,49 @@ class ExternalSource(Generic[P, C, D]):
         Without it, `api.update` tells a key that is ours to make, and a key that the
         provider makes is rotated by a second webhook that takes over from the first.
         """
-        self.rotate_hook = hook
+        self._declare("rotate", hook, "async", "reg", "client", again=self.rotate_hook is not None)
+
+        async def checked(reg: Registration[P, D], client: C, /) -> Registered[D]:
+            return cast("Registered[D]", self._registered("rotate", await hook(reg, client)))
+
+        self.rotate_hook = checked
         return hook
 
     def recover(self, hook: RecoverHook[P, C, D]) -> RecoverHook[P, C, D]:
         """Declare what reads the provider's own log of what it sent."""
-        self.recover_hook = hook
+        self._declare(
+            "recover", hook, "yields", "reg", "since", "client", again=self.recover_hook is not None
+        )
+        self.recover_hook = lambda reg, since, client: hooks.missed(self.id, hook(reg, since, client))
         return hook
 
     def ping(self, hook: PingHook[P, C, D]) -> PingHook[P, C, D]:
         """Declare what makes the provider send something now."""
+        self._declare("ping", hook, "async", "reg", "client", again=self.ping_hook is not None)
         self.ping_hook = hook
         return hook
 
     def options(self, param: str) -> Callable[[OptionsHook[C]], OptionsHook[C]]:
         """Declare what lists the values that a param may have."""
+        name = f"options({param!r})"
+        if not isinstance(param, str):  # pyright: ignore[reportUnnecessaryIsInstance] - foreign code
+            raise SetupError(f"source {self.id}, options: name the param: @source.options('room')")
 
         def declare(hook: OptionsHook[C]) -> OptionsHook[C]:
-            self.option_hooks[param] = hook
+            self._declare(name, hook, "async", "client", "page", again=param in self.option_hooks)
+
+            async def checked(client: C, page: str | None, /) -> Choices:
+                return hooks.choices(self.id, param, await hook(client, page))
+
+            self.option_hooks[param] = checked
             return hook
 
         return declare
 
     def handler(self, function: Handler[P, D]) -> Handler[P, D]:
         """Declare what a verified delivery says."""
-        self.handle = function
+        self._declare("handler", function, "plain", "delivery", again=self.handle is not None)
+        self.handle = lambda delivery: hooks.outcomes(self.id, function(delivery))
         return function
 
     def sample(self, function: Sampler) -> Sampler:
@@ -226,6 +218,7 @@ class ExternalSource(Generic[P, C, D]):
 
         It is called with the event's name as received, the body and an id for the delivery.
         """
+        self._declare("sample", function, "plain", "event", "body", "id", again=self.sampler is not None)
         self.sampler = function
         return function
 
@@ -234,8 +227,19 @@ class ExternalSource(Generic[P, C, D]):
 
         It is called with the event's name as received, the payload (JSON text) and an id.
         """
+        self._declare("envelope", function, "plain", "event", "payload", "id", again=self.wrap is not None)
         self.wrap = function
         return function
+
+    def _declare(
+        self, hook: str, function: Callable[..., Any], manner: hooks.Manner, *arguments: str, again: bool
+    ) -> None:
+        if again:
+            raise SetupError(f"source {self.id}, {hook}: it is declared twice; keep one")
+        hooks.declared(self.id, hook, function, manner, *arguments)
+
+    def _registered(self, hook: str, gave: object, *, may_be_none: bool = False) -> Registered[D] | None:
+        return hooks.registered(self.id, hook, gave, self.data, may_be_none=may_be_none)
 
     def sample_body(self, event: str, payload: bytes, id: str) -> bytes:  # noqa: A002
         """Return the body that brings a payload: what `envelope` declared, else the payload itself."""
@@ -247,7 +251,10 @@ class ExternalSource(Generic[P, C, D]):
 
     def key_of(self, params: Any) -> str:
         """Name the webhook that these params need; SetupError where they name none."""
-        return self._key(params)
+        found: Any = hooks.key_of(params) if self._key is None else self._key(params)
+        if not isinstance(found, str) or not found:  # foreign code
+            raise SetupError(f"source {self.id}, key: it gave {found!r}; give text that names the webhook")
+        return found
 
     def is_shared(self, params: Any) -> bool:
         """Tell whether the webhook that these params need is one for all accounts of our app."""
@@ -264,20 +271,39 @@ class ExternalSource(Generic[P, C, D]):
 
     def check(self) -> None:
         """Raise SetupError where the declaration is not whole."""
-        if self.handle is None:
-            raise SetupError(f"source {self.id} has no handler; decorate one with @source.handler")
-        if self.api is not None and self.register_hook is not None:
-            raise SetupError(f"source {self.id} has api= and a register hook; keep one")
-        if self.secret is Secret.NONE and self.verify.requires_key:
-            raise SetupError(
-                f"source {self.id} verifies with a key but says Secret.NONE; say where the key comes from"
-            )
-        if self.lease is not None and self.lease.mode == "extend" and self.renew_hook is None:
-            raise SetupError(f"source {self.id} has Lease('extend') but no renew hook; decorate one")
-        if self._shared is not None and self.account is None:
-            raise SetupError(
-                f"source {self.id} is shared but does not say where an account stands; give account="
-            )
+        for is_wrong, problem in self._problems():
+            if is_wrong:
+                raise SetupError(f"source {self.id} {problem}")
+
+    def _problems(self) -> Iterator[tuple[bool, str]]:
+        api, register, lease = self.api is not None, self.register_hook is not None, self.lease
+        yield self.handle is None, "has no handler; decorate one with @source.handler"
+        yield api and register, "has api= and a register hook; keep one"
+        yield api and self.unregister_hook is not None, "has api= and an unregister hook; keep one"
+        yield (
+            self.unregister_hook is not None and not register,
+            "has an unregister hook, but nothing registers; decorate a register hook, or give api=",
+        )
+        yield (
+            self.secret is Secret.NONE and self.verify.requires_key,
+            "verifies with a key but says Secret.NONE; say where the key comes from",
+        )
+        yield (
+            self.secret is Secret.HANDSHAKE and not self.handshakes,
+            "says Secret.HANDSHAKE but has no handshakes=; give the one that tells the key",
+        )
+        yield (
+            lease is not None and lease.mode == "extend" and self.renew_hook is None,
+            "has Lease('extend') but no renew hook; decorate one",
+        )
+        yield (
+            self.renew_hook is not None and (lease is None or lease.mode != "extend"),
+            "has a renew hook that is never called; give lease=Lease('extend')",
+        )
+        yield (
+            self._shared is not None and self.account is None,
+            "is shared but does not say where an account stands; give account=",
+        )
 
     @property
     def registers_itself(self) -> bool:

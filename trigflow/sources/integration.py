@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
@@ -29,6 +30,7 @@ from typing import (
     Self,
     TypeGuard,
     TypeVar,
+    cast,
     dataclass_transform,
     overload,
 )
@@ -38,10 +40,12 @@ import attrs
 from trigflow.core.errors import SetupError
 from trigflow.core.filters import Filter
 from trigflow.core.marked import read_marks
-from trigflow.core.triggers import Example, Specification, Trigger, When
+from trigflow.core.triggers import Specification, Trigger, When
 from trigflow.sources.credentials import Account, Auth, Checked, Credentials
-from trigflow.sources.external import ExternalSource
+from trigflow.sources.external import ExternalSource, is_webhook
+from trigflow.sources.samples import Examples, examples_of
 
+_ID = re.compile("[a-z][a-z0-9_-]*")
 A = ParamSpec("A")
 I = TypeVar("I", bound="Integration")  # noqa: E741 - an integration
 T = TypeVar("T")
@@ -67,7 +71,8 @@ class Integration:
             ...
 
     def __init_subclass__(cls, *, id: str, auth: Sequence[Auth] = ()) -> None:  # noqa: A002
-        cls.id, cls.auth = id, tuple(auth)
+        cls.id, cls.auth = id, _ways(id, auth)
+        _check_methods(cls)
         if _is_made(cls):
             return
         # A field of every integration; one of this class, which is none, would not be collected.
@@ -128,6 +133,27 @@ class Integration:
         return next((found for found in ways if found is not None), None)
 
 
+def _ways(integration: object, auth: Any) -> tuple[Auth, ...]:
+    """Check what a class is declared with; refs such as github/acme are made of the id."""
+    if not isinstance(integration, str) or not _ID.fullmatch(integration):
+        raise SetupError(f"integration id={integration!r}; use lower-case letters, digits, - and _")
+    ways = cast("Sequence[object]", auth if isinstance(auth, Sequence) else [None])
+    if not all(isinstance(way, Auth) for way in ways):
+        raise SetupError(f"integration {integration}, auth: give a list, such as auth=[ApiKey('TOKEN')]")
+    return tuple(cast("Sequence[Auth]", ways))
+
+
+def _check_methods(cls: type[Integration]) -> None:
+    for name in ("check", "uncovered", "accounts"):
+        if not inspect.iscoroutinefunction(getattr(cls, name)):
+            raise SetupError(f"integration {cls.id}, {name}: it is not async; write `async def {name}`")
+    if inspect.iscoroutinefunction(cls.client):
+        raise SetupError(
+            f"integration {cls.id}, client: it is async; write `def`, and let what it returns be an async "
+            "context manager where it must be opened"
+        )
+
+
 def _is_made(cls: type[Integration]) -> bool:
     """Tell whether a class is what its bases are already; making one anew takes a millisecond."""
     fields = {base.__dict__.get("__attrs_attrs__") for base in cls.__mro__} - {None}
@@ -156,6 +182,13 @@ class BoundEvent(Generic[A, T]):
         """Make a trigger."""
         found = self._method.function(self._integration, *args, **kwargs)
         when = found if _is_when(found) else When[Any](found, {})
+        source: Any = self.specification.source
+        if isinstance(source.params, type) and not isinstance(when.params, source.params):
+            wanted = source.params.__name__
+            raise SetupError(
+                f"{self.name} returned a {type(when.params).__name__}; return the params of {source.id}: "
+                f"{wanted}(...), or When({wanted}(...), filter)"
+            )
         return Trigger(self.specification, when.params, self.name, self._integration, when.filter or None)
 
     @property
@@ -186,6 +219,17 @@ class EventMethod(Generic[I, A, T]):
         return self if instance is None else BoundEvent(self, instance)
 
 
+def _check_event(name: object, payload: object, source: object) -> None:
+    where = f"event {name!r}"
+    if not isinstance(name, str) or not name:
+        raise SetupError('@event wants the event\'s name as received: @event("issue", Issue, source=webhook)')
+    if not is_webhook(source):
+        raise SetupError(f"{where}, source: a {type(source).__name__} is none; give an ExternalSource")
+    kind: type[object] = type(payload)
+    if payload is None or attrs.has(kind) or isinstance(payload, str | bytes):
+        raise SetupError(f"{where}, payload: give the type of its payload, such as a class or dict")
+
+
 def event(
     name: str,
     payload: type[T] | Callable[[], type[T]],
@@ -193,7 +237,7 @@ def event(
     *,
     source: ExternalSource[ParamsT, Any, Any],
     registers: str | Sequence[str] | None = None,
-    examples: Callable[[], Mapping[str, Example]] = dict,
+    examples: Examples = dict,
     properties: Callable[[Any], Mapping[str, str]] | None = None,
     filter: Filter | None = None,  # noqa: A002 - the field's word
     sensitive: Sequence[str] = (),
@@ -202,13 +246,16 @@ def event(
     """Declare an event specification on a method of an integration.
 
     name: as received. registers: as told to the provider, if different.
+    examples: real payloads by name: JSON texts, or `samples(__name__, "issue")` for those in files.
     payload: its type, or `lambda: module.Type` where modules of types are imported only when needed.
     The method's keywords are the params of a trigger; it returns the source's
     params, with `When` also a filter. Its docstring is title and description.
     sensitive: fields of the payload that nobody may read but the job, such as
         "customer.email"; written as `$path` in a filter, and * for every key.
     """
+    _check_event(name, payload, source)
     marked = read_marks(sensitive, where=f"event {name}")
+    known = examples_of(examples, where=f"event {name}")
 
     def declare(function: Callable[Concatenate[I, A], ParamsT | When[ParamsT]]) -> EventMethod[I, A, T]:
         title, _, description = (inspect.getdoc(function) or name).partition("\n")
@@ -217,7 +264,7 @@ def event(
         )
         made = Specification(
             name, source, payload, names, title, description.strip(), icon, filter,
-            examples, properties, marked,
+            known, properties, marked,
         )  # fmt: skip
         return EventMethod(made, function)
 

@@ -8,8 +8,9 @@ signature or deadline, and the provider's error says nothing of why.
 
 from __future__ import annotations
 
+import socket
 import ssl
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from email.utils import parsedate_to_datetime
 from statistics import median
 from urllib.parse import urlsplit
@@ -47,13 +48,18 @@ async def examine(
     *,
     now: Callable[[], float],
     deadline: float,
+    marked: Collection[str] = (),
 ) -> Sequence[Finding]:
-    """Look at a public URL; `deadline`: seconds in which the strictest provider must be answered."""
+    """Look at a public URL.
+
+    deadline: seconds in which the strictest provider must be answered.
+    marked: names of header fields that providers sign and address deliveries with.
+    """
     try:
         await prober.check(url, store_id, client, lambda: None)
-        arrived = [await prober.send(url, store_id, client, BODY, FIELDS) for _ in range(TRIES)]
+        arrived = [await prober.send(url, store_id, client, BODY, FIELDS, marked) for _ in range(TRIES)]
     except Unreachable as error:
-        return [Finding(PART, "reachable", str(error), "make the public URL lead to this app, see above")]
+        return [Finding(PART, "reachable", str(error), _way_out(error.__cause__, deadline))]
     last = arrived[-1]
     return [
         Finding(PART, "reachable", url),
@@ -62,6 +68,31 @@ async def examine(
         _latency([one.took for one in arrived], deadline),
         _clock(last.date, now()),
     ]
+
+
+def _way_out(cause: BaseException | None, deadline: float) -> str:
+    """Say what to do where no probe came back, by the error of the connection."""
+    if isinstance(cause, httpx.TimeoutException):
+        return (
+            f"find out what is slow: the app, or a proxy in front; the provider waits {deadline:g} s, then "
+            "counts the delivery as failed"
+        )
+    causes = _causes(cause)
+    if any(isinstance(one, socket.gaierror) for one in causes):
+        return "the host does not resolve: mend its DNS record, or set url= or TRIGFLOW_URL to one that does"
+    if any(isinstance(one, ssl.SSLError) for one in causes):
+        return "mend the certificate, see there: providers send nothing to a host that can't prove its name"
+    if isinstance(cause, httpx.HTTPError):
+        return "start the app there, let the network reach it, or set url= or TRIGFLOW_URL to where it is"
+    return "make the public URL lead to this app, as said"
+
+
+def _causes(error: BaseException | None) -> Sequence[BaseException]:
+    found: list[BaseException] = []
+    while error is not None and error not in found:
+        found.append(error)
+        error = error.__cause__ or error.__context__
+    return found
 
 
 def _body(arrived: Arrived) -> Finding:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from hashlib import sha256
 from time import monotonic
 from urllib.parse import urlsplit
@@ -53,42 +53,56 @@ class Prober:
         return {"proof": self._serializer.dumps([nonce, store_id])}
 
     def prove_body(self, nonce: str, store_id: str, body: bytes, headers: Headers) -> dict[str, str]:
-        """Answer a probe that has a body: what arrived of it and of some of its header fields, signed."""
-        arrived = [sha256(body).hexdigest(), len(body), [headers.get(name) for name in PROBED]]
+        """Answer a probe that has a body: what arrived of it and of its header fields, signed.
+
+        Of other fields than PROBED only those are named whose value is the nonce: nothing that a proxy
+        adds is told.
+        """
+        marked = sorted({name for name, value in headers if value == nonce})
+        arrived = [sha256(body).hexdigest(), len(body), [headers.get(name) for name in PROBED], marked]
         return {"proof": self._serializer.dumps([nonce, store_id, arrived])}
 
     async def send(
-        self, url: str, store_id: str, client: httpx.AsyncClient, body: bytes, fields: Mapping[str, str]
+        self,
+        url: str,
+        store_id: str,
+        client: httpx.AsyncClient,
+        body: bytes,
+        fields: Mapping[str, str],
+        marked: Collection[str] = (),
     ) -> Arrived:
         """Send a body through a public URL and return what arrived; raises Unreachable.
 
-        fields: header fields of PROBED to send along.
+        fields: header fields of PROBED to send along. marked: names of others, which are sent with the nonce.
         """
         nonce = secrets.token_urlsafe(16)
         target = f"{url.rstrip('/')}/probe/{nonce}"
         started = monotonic()
         try:
             answer = await client.post(
-                target, content=body, headers=dict(fields), timeout=TIMEOUT, follow_redirects=False
+                target,
+                content=body,
+                headers={**dict.fromkeys(marked, nonce), **fields},
+                timeout=TIMEOUT,
+                follow_redirects=False,
             )
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            problem = f"{type(error).__name__} {error}".rstrip()
-            raise Unreachable(
-                f"{url} can't be reached ({problem}); start the app there, "
-                "or set url= or TRIGFLOW_URL to where it is"
-            ) from error
+            raise Unreachable(f"{url} can't be reached: {type(error).__name__} {error}".rstrip()) from error
         took = monotonic() - started
         if answer.status_code != OK:
             raise Unreachable(f"{url} answers {answer.status_code} to a POST: does a proxy take GET alone?")
         try:
-            said_nonce, said_store, (digest, length, values) = self._serializer.loads(answer.json()["proof"])
+            said_nonce, said_store, (digest, length, values, kept) = self._serializer.loads(
+                answer.json()["proof"]
+            )
         except (ValueError, KeyError, TypeError, BadSignature) as error:
             raise Unreachable(f"{url} answers a POST as something else than this app") from error
         if (said_nonce, said_store) != (nonce, store_id):
             raise Unreachable(f"{url} is answered by a trigflow app with another store")
-        changed = tuple(name for name, value in zip(PROBED, values, strict=True) if value != fields.get(name))
+        changed = [name for name, value in zip(PROBED, values, strict=True) if value != fields.get(name)]
+        changed += sorted({name.lower() for name in marked} - set(kept) - set(PROBED))
         same = digest == sha256(body).hexdigest()
-        return Arrived(same, length, changed, took, answer.headers.get("date"))
+        return Arrived(same, length, tuple(changed), took, answer.headers.get("date"))
 
     async def check(
         self, url: str, store_id: str, client: httpx.AsyncClient, mounted_at: Callable[[], str | None]

@@ -19,6 +19,7 @@ from trigflow.runtime.boundary import Raised, attempt_async
 from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.registration.places import Places
 from trigflow.runtime.registration.reconcile import Reconciler
+from trigflow.runtime.sealing.vault import Vault
 
 if TYPE_CHECKING:
     from trigflow.web.probe import Prober
@@ -47,17 +48,17 @@ class Registering:
         reconciler: Reconciler,
         store: Store,
         clock: Clock,
-        keys: Sequence[str],
+        vault: Vault,
         *,
         base_url: str | None,
         mounted_at: Callable[[], str | None],
         heed: Heed | None = None,
     ) -> None:
-        """Register what is reachable below `base_url`; probes are signed with the keys.
+        """Register what is reachable below `base_url`; probes are signed with the vault's keys.
 
         heed: nothing is registered, only said what would be; hears what webhook is switched off.
         """
-        self._reconciler, self._store, self._clock, self._keys = reconciler, store, clock, keys
+        self._reconciler, self._store, self._clock, self._vault = reconciler, store, clock, vault
         self._base_url, self._mounted_at, self._heed = base_url, mounted_at, heed
         self._signalled = anyio.Event()
         self._places = Places()
@@ -135,6 +136,7 @@ class Registering:
             s for s in self._waiting if s.id not in self._looked_at and self._places.has_room(s.connection)
         ]
         if not waiting and not self._places.is_full:
+            self._places.gently = await self._store.quiet_lately(now=int(now * 1000))
             rows = await self._store.due(
                 now=int(now * 1000), limit=BATCH + len(self._looked_at),
                 but=self._places.full_connections, but_of=self._places.full_integrations,
@@ -194,4 +196,4 @@ class Registering:
         """What asks and answers probes of this app."""
         from trigflow.web.probe import Prober  # noqa: PLC0415 - imports httpx
 
-        return Prober(*self._keys)
+        return Prober(*self._vault.ring())

@@ -1,15 +1,16 @@
 """A person's consent: where it is asked for, what for, and what comes of it."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import pytest
 
-from trigflow import Credentials, OAuth2, Unauthorized
+from trigflow import Credentials, OAuth2, SetupError, Unauthorized
+from trigflow.runtime.connections.known import Known
 from trigflow_github import GitHub
 from trigflow_github.testing import FakeGitHub
-from trigflow_github.ways import website
 
 OUR_APP = Credentials({"client_id": "Iv1", "client_secret": "hush"})
 CALLBACK = "http://127.0.0.1:8765/callback"
@@ -38,8 +39,53 @@ def asked_for(integration: GitHub) -> list[str]:
     ],
 )
 def test_people_log_in_where_the_api_is(api: str, web: str) -> None:
-    assert website(api) == web
     assert consent(GitHub(base_url=api)).authorize_url == f"{web}/login/oauth/authorize"
+
+
+@pytest.mark.parametrize(
+    ("environ", "web"),
+    [
+        ({"GITHUB_API_URL": "https://git.acme.dev/api/v3"}, "https://git.acme.dev"),
+        ({"GITHUB_API_URL": "http://127.0.0.1:8080"}, "http://127.0.0.1:8080"),
+        (
+            {"GITHUB_API_URL": "https://git.acme.dev/api/v3", "GITHUB_SERVER_URL": "https://login.acme.dev/"},
+            "https://login.acme.dev",
+        ),
+    ],
+)
+def test_people_log_in_at_the_server_that_the_environment_names(
+    monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], web: str
+) -> None:
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    for integration in (GitHub(), GitHub(repo="a/b")):
+        assert consent(integration).authorize_url == f"{web}/login/oauth/authorize"
+    given = consent(GitHub(base_url="https://other.dev/api/v3"))
+    assert given.authorize_url == "https://other.dev/login/oauth/authorize"
+
+
+@pytest.mark.parametrize(
+    ("environ", "told"),
+    [
+        ({"GITHUB_APP_ID": "7"}, "GITHUB_APP_PRIVATE_KEY"),
+        ({"GITHUB_APP_PRIVATE_KEY": "k"}, "GITHUB_APP_ID"),
+        ({"GITHUB_APP_INSTALLATION_ID": "9", "GITHUB_APP_ID": "7"}, "GITHUB_APP_PRIVATE_KEY"),
+        ({"GITHUB_CLIENT_ID": "c"}, "GITHUB_CLIENT_SECRET"),
+    ],
+)
+def test_of_what_is_set_up_by_half_only_the_missing_half_is_named(environ: dict[str, str], told: str) -> None:
+    hub = GitHub()
+    known = Known({"github": hub}, {}, {}, environ)
+    assert known.missing("github") == f"no credentials: set {told}"
+    way = next(way for way in hub.auth if told in [field.env for field in way.app_fields])
+    with pytest.raises(SetupError, match=f"set {told}, or app_credentials= of the App"):
+        known.app(hub, way, {})
+
+
+def test_a_key_that_a_file_holds_is_not_named_as_missing(tmp_path: Path) -> None:
+    (tmp_path / "app.pem").write_text("k")
+    hub, environ = GitHub(), {"GITHUB_APP_PRIVATE_KEY_PATH": str(tmp_path / "app.pem")}
+    assert Known({"github": hub}, {}, {}, environ).missing("github") == "no credentials: set GITHUB_APP_ID"
 
 
 def test_no_more_is_asked_for_than_webhooks_need_unless_you_say_so() -> None:

@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import httpx
@@ -63,6 +63,15 @@ async def connected(connections: Connections, served: Provider, name: str = "use
 
 
 # --- added
+
+
+async def test_a_secret_that_is_given_without_its_field_is_refused_and_not_quoted(
+    open_: Open, served: Provider
+) -> None:
+    connections = await open_()
+    with pytest.raises(SetupError, match="by field") as refused:
+        await connections.add(described(served.url), "user", cast("Any", "ZQ9"))
+    assert not set("ZQ9") & set(str(refused.value))
 
 
 async def test_what_the_provider_accepts_is_kept_with_whose_it_is(open_: Open, served: Provider) -> None:

@@ -23,7 +23,7 @@ from trigflow.runtime import records as r
 from trigflow.runtime.execution.execute import HANDED_OVER, MOST_STARTS, Handover
 from trigflow.runtime.execution.io import IO, SyncIO
 from trigflow.runtime.ports import Again, Done
-from trigflow.sources.external import Delivery
+from trigflow.sources.delivery import Delivery
 from trigflow.stores.memory import MemoryStore
 
 pytestmark = pytest.mark.anyio

@@ -28,6 +28,11 @@ class Place:
     offers: bool = True
     refuses: bool = False
     pings: int = 0
+    quiet: int | None = None
+
+    async def quiet_until(self) -> int | None:
+        """Tell until when it wants to be left alone."""
+        return self.quiet
 
     async def ping(self) -> bool:
         """Ask for a ping."""
@@ -104,6 +109,18 @@ async def test_a_ping_that_came_ends_the_silence_and_the_next_silence_has_its_ow
     case.clock.advance(3 * HOUR)
     assert not (await case.judged()).silent
     assert case.place.pings == 2
+
+
+async def test_who_wants_to_be_left_alone_is_pinged_afterwards_and_nothing_is_said_till_then() -> None:
+    case = Case()
+    case.clock.advance(2 * HOUR)
+    case.place.quiet = case.ms() + 60_000
+    assert await case.judged() == Verdict(look_at=case.ms() + 60_000)
+    assert case.place.pings == 0
+    case.place.quiet = None
+    case.clock.advance(timedelta(minutes=2))
+    assert not (await case.judged()).silent
+    assert case.place.pings == 1
 
 
 async def test_without_a_ping_silence_is_silence() -> None:

@@ -201,6 +201,19 @@ async def test_a_new_public_url_moves_the_webhook(fake: FakeGitHub, tmp_path: Pa
     assert hook.secret
 
 
+async def test_a_command_that_does_not_know_the_public_url_finds_no_fault_with_it(
+    fake: FakeGitHub, tmp_path: Path
+) -> None:
+    store, hub = tmp_path / "t.db", acme(fake)
+    await applied(app_wanting(fake, store, hub.push(repo="acme/web")))
+    app = App(
+        [job_for(hub.push(repo="acme/web"))], store=str(store), register="off",
+        connections={hub: "secret-token"},
+    )  # fmt: skip
+    async with app.inspect():
+        assert [step.action for step in await app.plan()] == ["none"]
+
+
 async def test_without_a_public_url_nothing_is_registered_and_the_remedy_is_named(
     fake: FakeGitHub, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.runtime.registration.test_reconcile_model import AT_ONCE, World, ask, changing
 from trigflow.core.plan import Step
 from trigflow.runtime import records as r
-from trigflow.runtime.registration.claims import CLAIM
+from trigflow.runtime.registration.claims import CLAIM, Claims
 from trigflow.runtime.registration.reconcile import Reconciler
 from trigflow.runtime.registration.timely import SLOWEST
 
@@ -283,6 +283,20 @@ async def test_a_process_that_lost_its_claim_does_not_go_on() -> None:
     world.model.meanwhile = [frozen_and_another_has_it]
     assert list(await process.look(A, grace=AT_ONCE)) == []
     assert world.model.ours("a") == []
+
+
+async def test_a_task_that_was_frozen_with_its_process_keeps_others_of_it_out_until_it_ends() -> None:
+    world = World(returns_secret=False, lease=None)
+    await registered(world)
+    claims = Claims(world.store, world.time, "ins")
+    _, s = await row(world)
+    owner = await claims.take(s.id)
+    assert owner is not None
+    world.time.at += CLAIM.total_seconds() + 1  # the machine slept
+    assert await claims.take(s.id) is None, "both would believe that they have it"
+    assert await claims.holds(s.id)
+    await claims.give_back(s.id, owner)
+    assert await claims.take(s.id) is not None
 
 
 def test_a_step_ends_before_the_claim_does() -> None:

@@ -19,11 +19,13 @@ from trigflow.core.errors import ApiError
 from trigflow.core.ids import Ids
 from trigflow.core.waits import quiet_until
 from trigflow.runtime import records as r
+from trigflow.runtime.connections.quiet import Quiets
 from trigflow.runtime.intake.routes import Routes
 from trigflow.runtime.registration.places import AT_ONE_PROVIDER, IN_ALL, OF_ONE_CONNECTION, Places
 from trigflow.runtime.registration.reconcile import Reconciler
 from trigflow.runtime.registration.rows import Rows
 from trigflow.runtime.registration.steps import Steps
+from trigflow.runtime.registration.timely import LatePing
 from trigflow.stores.memory import MemoryStore
 from trigflow.web.registering import Registering
 
@@ -113,7 +115,7 @@ def process(store: MemoryStore, provider: Provider, owner: str) -> tuple[Reconci
         upkeep=cast("Any", Nobody()), chance=lambda: 0.5, check_every=timedelta(minutes=15), owner=owner,
     )  # fmt: skip
     return reconciler, Registering(
-        reconciler, store, cast("Any", time), ["k"], base_url=URL, mounted_at=lambda: None
+        reconciler, store, cast("Any", time), VAULT, base_url=URL, mounted_at=lambda: None
     )
 
 
@@ -182,6 +184,86 @@ async def test_who_asks_now_is_told_until_when_and_it_is_kept() -> None:
     row = next(iter((await store.endpoints_for([second])).values())).subscriptions[0]
     assert [one.outcome for one in await store.registrations(row.id)] == ["quiet"]
     assert (row.state, row.failures) == ("pending", 0)
+
+
+async def test_after_a_quiet_period_each_process_calls_with_one_look_at_a_time_for_a_moment() -> None:
+    time, store = Turning(), MemoryStore(store_id="abcdefgh")
+    provider = Provider(time, wait=600)
+    some = [process(store, provider, f"p{n}") for n in range(3)]
+    for reconciler, _ in some:
+        await reconciler.rows.ensure()
+    quiet = r.QuietPeriod("model/busy", int((time.at + 600) * 1000), "model asked for it")
+    await store.hush(quiet, now=int(time.at * 1000))
+    time.at, provider.refuses = time.at + 601, False
+    async with anyio.create_task_group() as group:
+        for _, registering in some:
+            group.start_soon(registering.register_due)
+    assert provider.most["model/busy"] <= 3, "a crowd comes at the moment for which all have waited"
+    assert provider.most["model/other"] >= 1
+    assert await states(store, "busy") == {"active": MANY}, "one at a time, and all of them"
+    assert not await store.quiet_lately(now=int((time.at + 60) * 1000))
+
+
+async def test_a_quiet_period_from_before_the_clock_was_set_back_is_not_believed() -> None:
+    time, store = Turning(), MemoryStore(store_id="abcdefgh")
+    reconciler, registering = process(store, Provider(time, wait=0, refuses=False), "p")
+    await reconciler.rows.ensure()
+    year = 365 * 86_400_000
+    ms = int(time.at * 1000)
+    await store.hush(r.QuietPeriod("model/busy", ms + year + 60_000, "then"), now=ms + year)
+    await registering.register_due()
+    assert await states(store, "busy") == {"active": MANY}
+    await store.hush(r.QuietPeriod("model/busy", ms + 60_000, "now"), now=ms)
+    assert await store.quiet("model/busy", now=ms) == r.QuietPeriod("model/busy", ms + 60_000, "now")
+
+
+async def test_who_applies_while_nothing_is_due_is_told_of_the_quiet_period_all_the_same() -> None:
+    time, store = Turning(), MemoryStore(store_id="abcdefgh")
+    reconciler, _ = process(store, Provider(time, wait=0, refuses=False), "p")
+    await reconciler.rows.ensure()
+    identity = reconciler.rows.wants[0].identity
+    await reconciler.look(identity)
+    assert await reconciler.look(identity) == []
+    ms = int(time.at * 1000)
+    await store.hush(r.QuietPeriod("model/busy", ms + 60_000, "model asked for it"), now=ms)
+    (applied,) = await reconciler.look(identity)
+    assert applied.error.startswith("quiet until ")
+    row = next(iter((await store.endpoints_for([identity])).values())).subscriptions[0]
+    assert [one.outcome for one in await store.registrations(row.id)] == ["done"], "nothing was to be tried"
+
+
+async def test_a_lease_that_ends_soon_is_looked_at_before_a_crowd_that_is_overdue_for_longer() -> None:
+    time, store = Turning(), MemoryStore(store_id="abcdefgh")
+    reconciler, _ = process(store, Provider(time, wait=0, refuses=False), "p")
+    await reconciler.rows.ensure()
+    now = int(time.at * 1000)
+    rows = [s for e in await store.endpoints() for s in e.subscriptions]
+    for n, s in enumerate(rows):
+        ends = now + 3_600_000 if s is rows[-1] else None
+        await store.save_subscription(attrs.evolve(s, next_at=now - 9_000 + n, lease_until=ends))
+    ((first,),) = [one.subscriptions for one in await store.due(now=now, limit=1)]
+    assert first.id == rows[-1].id
+
+
+async def test_a_ping_that_is_refused_begins_a_quiet_period_for_everybody() -> None:
+    time, store = Turning(), MemoryStore(store_id="abcdefgh")
+    client = Client(Provider(time, wait=600), "model/busy")
+
+    class Place:
+        async def ping(self) -> bool:
+            await client.call()
+            return True
+
+    async def make() -> Any:
+        return Place()
+
+    late = LatePing(make, Quiets(store, time, lambda: 0.5), "model/busy")
+    assert await late.quiet_until() is None
+    with pytest.raises(RateLimited):
+        await late.ping()
+    until = await late.quiet_until()
+    assert until is not None
+    assert until >= int((time.at + 600) * 1000)
 
 
 moments = st.floats(1_700_000_000, 1_900_000_000)

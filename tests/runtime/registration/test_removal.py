@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import attrs
 import pytest
 
 from tests.stores.test_plans import pair, subscriber
 from trigflow.runtime import records as r
+from trigflow.runtime.health.alerts import Alerts
 from trigflow.runtime.registration import removal
 from trigflow.runtime.registration.removal import remove_through
 from trigflow.stores.memory import MemoryStore
@@ -16,6 +18,19 @@ from trigflow.stores.sqlite import SqliteStore
 from trigflow.testing import VirtualClock
 
 pytestmark = pytest.mark.anyio
+
+
+async def test_what_was_told_of_a_subscription_is_closed_when_its_connection_is_removed() -> None:
+    async with MemoryStore(store_id="abc") as store:
+        await store.create_subscriptions([pair(1)])
+        (endpoint,) = await store.page(limit=1)
+        (s,) = endpoint.subscriptions
+        alerts = Alerts(store, VirtualClock())
+        await alerts.follow(attrs.evolve(s, state="failing", cause="the provider says no"))
+        assert await store.alerts()
+        reconciler: Any = Refusing()
+        assert await remove_through(s.connection, store, reconciler, VirtualClock())
+        assert await store.alerts() == [], "nobody looks at it any more"
 
 
 class Refusing:

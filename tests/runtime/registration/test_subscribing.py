@@ -274,6 +274,8 @@ async def test_what_can_not_be_subscribed_to_is_refused_with_the_remedy(told: To
                 await subscribe(no_wish, key="ada")  # type: ignore[arg-type]
         with pytest.raises(SetupError, match="not one of github"):
             await subscribe(wish, key="ada", connection="stripe/ada")
+        with pytest.raises(SetupError, match="not one of github"):
+            await subscribe(wish, key="ada", connection=told.github)  # type: ignore[arg-type]
         with pytest.raises(SetupError, match=r"'github/ada' has no credentials: `trigflow connect"):
             await subscribe(wish, key="ada", connection="github/ada")
         with pytest.raises(SetupError, match="metadata of 'ada' is not JSON"):

@@ -107,12 +107,14 @@ async def test_where_only_plans_are_made_it_is_disabled_until_it_is_on_and_nothi
         assert model.writes == writes
 
 
-async def test_what_comes_for_a_disabled_one_makes_it_active(tmp_path: Path) -> None:
+async def test_what_comes_after_one_was_disabled_makes_it_active(tmp_path: Path) -> None:
     clock = VirtualClock()
     async with app_of(Model(clock.now), tmp_path / "t.db", clock).inspect() as app:
         await app.apply()
         s = await subscription_of(app)
         await app.opened.upkeep.heed(s.identity, is_off=True)
         assert (await subscription_of(app)).state == "disabled"
-        await app.opened.store.note_activity([r.Activity(s.id, 1, 1, 1, 0, s.endpoint_id)])
-        assert (await subscription_of(app)).state == "active"
+        now = int(clock.now() * 1000)
+        for at, state in [(now - 1, "disabled"), (now + 1, "active")]:
+            await app.opened.store.note_activity([r.Activity(s.id, at, at, 1, 0, s.endpoint_id)])
+            assert (await subscription_of(app)).state == state

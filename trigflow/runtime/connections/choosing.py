@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from trigflow.core.errors import SetupError
-from trigflow.runtime.connections.clients import Clients
+from trigflow.runtime.connections.clients import Clients, Lent
 from trigflow.runtime.ports import Clock
 from trigflow.sources.external import is_webhook
 from trigflow.sources.integration import Integration
@@ -22,9 +22,9 @@ LONGEST_PAGE_NAME = 1_000  # characters; it may come from a form
 
 @attrs.frozen
 class _Page:
-    """A page as it was listed with a client at a time (unix seconds)."""
+    """A page as it was listed with a client, by its version, at a time (unix seconds)."""
 
-    client: Any
+    version: str
     at: float
     choices: Choices
 
@@ -52,15 +52,17 @@ class Choosing:
         if page is not None and len(page) > LONGEST_PAGE_NAME:
             raise SetupError("that is no page's name; start again without one")
         now, name = self._clock.now(), (ref, param, page)
-        client = await self._clients.get(ref)  # also where it is remembered: it may have been removed
-        found = self._pages.get(name)
-        # Another client: the ref may be another account's by now. A clock may be set back.
-        if found is None or found.client is not client or not 0 <= now - found.at < REMEMBERED:
-            found = _Page(client, now, await hook(client, page))
-            self._pages[name] = found
-            self._pages.move_to_end(name)
-            if len(self._pages) > MOST:
-                self._pages.popitem(last=False)
+        async with Lent(self._clients) as lent:
+            client = await self._clients.get(ref)  # also where it is remembered: it may have been removed
+            version = lent.version_of(ref)
+            found = self._pages.get(name)
+            # Another version: the ref may be another account's by now. A clock may be set back.
+            if found is None or found.version != version or not 0 <= now - found.at < REMEMBERED:
+                found = _Page(version, now, await hook(client, page))
+                self._pages[name] = found
+                self._pages.move_to_end(name)
+                if len(self._pages) > MOST:
+                    self._pages.popitem(last=False)
         return found.choices
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeVar
 from urllib.parse import urlencode
@@ -34,6 +34,7 @@ from trigflow.sources.oauth import OAuth2, new_verifier
 
 LIFE = timedelta(minutes=10)  # of a link, and of the way to the provider and back; codes live as long
 START, CALLBACK = "/oauth/start", "/oauth/callback"
+TICKET, STATE = "trigflow.oauth.ticket", "trigflow.oauth.state"  # salts
 LONGEST = 4096  # characters of a ticket or state
 LONGEST_CODE = 2048
 STATE_MORE = 512  # characters that a state may be longer than the ticket that it comes from
@@ -116,17 +117,16 @@ class Consents:
         chores: Chores,
         vault: Vault,
         clock: Clock,
-        keys: Sequence[str],
         *,
         base_url: str,
         who: str = "",
     ) -> None:
-        """Work below a public URL; `keys` are the ring that signs, the current one first."""
+        """Work below a public URL; the vault's ring signs as it is at each moment: it may be rotated."""
         self._connections, self._chores, self._vault, self._clock = connections, chores, vault, clock
         self._base_url, self._who = base_url, who
-        ring = list(reversed(keys))  # itsdangerous signs with the last
-        self._tickets = URLSafeSerializer(ring, salt="trigflow.oauth.ticket")
-        self._states = URLSafeSerializer(ring, salt="trigflow.oauth.state")
+
+    def _signer(self, salt: str) -> URLSafeSerializer:
+        return URLSafeSerializer(list(reversed(self._vault.ring())), salt=salt)  # it signs with the last
 
     @property
     def redirect_url(self) -> str:
@@ -160,14 +160,14 @@ class Consents:
             then,
             sealed,
         )
-        told = self._tickets.dumps(msgspec.to_builtins(ticket))
+        told = self._signer(TICKET).dumps(msgspec.to_builtins(ticket))
         if len(told) > LONGEST - STATE_MORE:
             raise SetupError("a link can't hold so much; give a shorter then= (or client=)")
         return f"{self._base_url}{START}?{urlencode({'ticket': told})}"
 
     async def begin(self, told: str) -> Begun:
         """Use a link; ConsentError where it is not good (any more)."""
-        ticket = self._read(self._tickets, told, _Ticket)
+        ticket = self._read(TICKET, told, _Ticket)
         await self._once(ticket.id, ticket.ends)
         integration = self._connections.known.required(ref_of(ticket.integration, ticket.name))
         client = self._opened(ticket.sealed, dict[str, str]) if ticket.sealed else {}
@@ -180,7 +180,7 @@ class Consents:
         url = auth.authorize(
             self._connections.known.app(integration, auth, client),
             redirect_url=self.redirect_url,
-            state=self._states.dumps(msgspec.to_builtins(state)),
+            state=self._signer(STATE).dumps(msgspec.to_builtins(state)),
             verifier=secret.verifier,
         )
         return Begun(url, cookie_of(state.id), value)
@@ -191,7 +191,7 @@ class Consents:
         Raises ConsentError where it is not what was begun, or the person said no; what the
         provider's token endpoint and the check of the connection raise.
         """
-        state = self._read(self._states, query.get("state", ""), _State)
+        state = self._read(STATE, query.get("state", ""), _State)
         brought = cookies.get(cookie_of(state.id), "")
         if not hmac.compare_digest(_hash(brought), state.browser):
             raise ConsentError("other-browser", "this was begun in another browser, or cookies are off")
@@ -222,11 +222,11 @@ class Consents:
                 now=datetime.fromtimestamp(self._clock.now(), UTC),
             )
 
-    def _read(self, serializer: URLSafeSerializer, told: str, kind: type[T]) -> T:
+    def _read(self, salt: str, told: str, kind: type[T]) -> T:
         try:
             if len(told) > LONGEST:
                 raise BadSignature("too long")
-            found = msgspec.convert(serializer.loads(told), kind)
+            found = msgspec.convert(self._signer(salt).loads(told), kind)
         except (BadSignature, msgspec.ValidationError) as error:
             raise ConsentError("bad-link", "this link is not one of ours; ask for a new one") from error
         ends: int = getattr(found, "ends", 0)

@@ -10,10 +10,9 @@ from __future__ import annotations
 import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-import anyio
 import attrs
 
 from trigflow.core.errors import ApiError, NotConnected, RateLimited, StoreUnavailable, Unauthorized
@@ -38,6 +37,7 @@ logger: logging.Logger = logging.getLogger("trigflow")
 REMEMBERED = 5.0  # seconds that a row is taken for what it was
 MOST_REMEMBERED = 10_000  # rows
 LOOK = 15.0  # seconds between two looks for tokens to be made anew
+YOUNG = timedelta(minutes=5)  # a token that is refused so soon after the one before is no remedy
 QUIET = 15.0  # seconds that a provider that failed is not asked again for such a token
 AT_ONCE = 20  # connections that one look renews
 
@@ -51,6 +51,10 @@ class Kept(Rows, Protocol):
 
     async def look_soon(self, identities: Collection[Identity]) -> None:
         """Have subscriptions looked at at once."""
+        ...
+
+    async def claim_chore(self, chore: str, *, now: int, until: int) -> bool:
+        """Take what one process must do once until a moment."""
         ...
 
 
@@ -119,7 +123,10 @@ class Holding:
         self._transport, self._alert = transport, alert
         self._http: httpx.AsyncClient | None = None
         self._rows: OrderedDict[str, tuple[float, r.Connection | None]] = OrderedDict()
-        self._made: dict[str, tuple[Token, float]] = {}  # of credentials that are not in the store
+        # Of credentials that are not in the store: until when it is used, and which in a row it is.
+        self._made: dict[str, tuple[Token, float, int]] = {}
+        self._ended: dict[str, float] = {}  # when such a token was last refused before its end
+        self.on_removed: Callable[[str], Awaitable[object]] = none_to_remove
         # Why no such token could be had, since when, and until when nobody is asked again.
         self._refused: dict[str, tuple[str, float, float]] = {}
         self.tokens: Tokens = Tokens(
@@ -163,19 +170,19 @@ class Holding:
             row = self._remember(await self.tokens.renew(row))
         if row.state != "good":
             raise NotConnected(f"connection {row.ref} must be connected again: {row.cause}")
-        return Held(integration, self.tokens.values(row), f"{row.ref} {row.created_at} {row.updated_at}")
+        return Held(integration, self.tokens.values(row), version_of(row))
 
     async def _outside(self, ref: str, integration: Integration, way: Way) -> Held:
         """Use credentials that are not in the store; a token of theirs is this process's own."""
         if not way.auth.mints or isinstance(way.auth, OAuth2):
             return Held(integration, way.credentials, ref)
         async with self.tokens.alone(ref):
-            made, until = self._made.get(ref, (None, 0.0))
+            made, until, number = self._made.get(ref, (None, 0.0, 0))
             if made is None or until <= self._clock.now():
                 made = await self._make(ref, integration, way)
-                until = self._good_until(made)
-                self._made[ref] = made, until
-        return Held(integration, Credentials({**way.credentials, **made.values}), f"{ref} {until}")
+                number += 1
+                self._made[ref] = made, self._good_until(made), number
+        return Held(integration, Credentials({**way.credentials, **made.values}), f"{ref} {number}")
 
     async def _make(self, ref: str, integration: Integration, way: Way) -> Token:
         """Make a token; a provider that failed is left alone for a moment, however many ask."""
@@ -191,9 +198,25 @@ class Holding:
             self._refused[ref] = self._told(error), now, max(now + QUIET, asked)
             raise
 
+    def _end_outside(self, ref: str, version: str) -> bool:
+        """Let go of a token that the provider refuses; tell whether the next one is another."""
+        made, _, number = self._made.get(ref, (None, 0.0, 0))
+        if made is None or version != f"{ref} {number}":
+            return made is not None
+        now = self._clock.now()
+        if 0 <= now - self._ended.get(ref, float("-inf")) < YOUNG.total_seconds():
+            return False
+        self._ended[ref] = now
+        self._made[ref] = made, 0.0, number
+        return True
+
     def _good_until(self, token: Token) -> float:
         at = refresh_at(token, now=datetime.fromtimestamp(self._clock.now(), UTC), chance=0.0)
         return float("inf") if at is None else at / 1000
+
+    async def exists(self, ref: str) -> bool:
+        """Tell whether there is such a connection, in the store or outside."""
+        return self._has(ref) or await self._row(ref) is not None
 
     async def load(self, refs: Collection[str]) -> None:
         """Look these up, so that `credentials` and `missing` tell of them without asking anybody."""
@@ -237,12 +260,6 @@ class Holding:
                 found[ref] = Listed(ref, ref.partition("/")[0], given.auth.kind, "app")
         return [one for _, one in sorted(found.items()) if integration in (None, one.integration)]
 
-    async def keep_fresh(self) -> None:
-        """Renew tokens before they expire, until cancelled."""
-        while True:
-            await self.renew_due()
-            await self._clock.wait(anyio.Event(), until=self._clock.now() + LOOK)
-
     async def renew_due(self) -> None:
         """Renew the tokens that are due now."""
         rows = await self._store.connections_due(now=self._ms(), limit=AT_ONCE)
@@ -283,6 +300,11 @@ class Holding:
 
     def _ms(self) -> int:
         return int(self._clock.now() * 1000)
+
+
+def version_of(row: r.Connection) -> str:
+    """Name what a row's client is made with; another name where its credentials may be others."""
+    return f"{row.ref} {row.created_at} {row.updated_at}"
 
 
 def _refuse_manual(ref: str, kind: str) -> None:

@@ -127,7 +127,7 @@ class Known:
         found = {field.name: kept[field.name] for field in auth.app_fields if field.name in kept}
         if not found:  # an app of the account's own is whole: our secret goes with no id but ours
             given = self._app_given.get(integration.id, Credentials({}))
-            found = {**(auth.app_from_environment(self._environ) or {})}
+            found = {**auth.app_set_in(self._environ)}
             found |= {field.name: given[field.name] for field in auth.app_fields if field.name in given}
         self._read.note(
             found[field.name] for field in auth.app_fields if field.secret and field.name in found
@@ -155,8 +155,20 @@ class Known:
         if "/" in ref:
             name = ref.partition("/")[2]
             return f"no credentials: `trigflow connect {integration.id} --name {name}`"
+        begun = [lacking for way in integration.auth if (lacking := self._lacking(integration, way))]
+        if begun:
+            return "no credentials: set " + " or ".join(begun)
         ways = " or ".join(way.remedy() for way in integration.auth)
         return f"no credentials: {ways or f'integration {integration.id} declares no auth'}"
+
+    def _lacking(self, integration: Integration, auth: Auth) -> str:
+        """Name what a way that somebody has begun to set up still needs; empty where none has."""
+        kept = {field.name for field in auth.fields if self._environ.get(field.env)}
+        app = {*auth.app_set_in(self._environ), *self._app_given.get(integration.id, ())}
+        lacking = [field.env for field in auth.fields if field.required and field.name not in kept]
+        of_app = [field.env for field in auth.app_fields if field.required and field.name not in app]
+        is_begun = kept or (app & {field.name for field in auth.app_fields})
+        return " and ".join((*of_app, *lacking)) if is_begun else ""
 
     def secrets(self) -> Iterator[str]:
         """Return all values that were given or that the environment holds: what no message may tell."""

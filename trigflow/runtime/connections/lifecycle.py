@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 
 import anyio
 import attrs
 
+from trigflow.core.alerts import blamed_in, blamed_subject
 from trigflow.core.errors import RegistrationError, SetupError, Unauthorized
 from trigflow.core.redact import without
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, Returned, attempt_async
-from trigflow.runtime.connections.holding import Holding
+from trigflow.runtime.connections.holding import YOUNG, Holding, version_of
 from trigflow.runtime.connections.known import MANUAL, auth_of, checked_fields, fitting, ref_of
 from trigflow.runtime.sealing.discreet import spellings, trace_of
 from trigflow.sources.credentials import Account, Auth, Checked, Credentials, Token
@@ -44,6 +46,8 @@ class Connections(Holding):
         kind: of the Auth that they are for; left out, the first that has these fields.
         Raises SetupError for fields that do not fit, Unauthorized where the provider refuses.
         """
+        if not isinstance(values, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - a user's
+            raise SetupError("credentials are given by field, such as {'token': ...}")
         auth = fitting(integration, values) if kind is None else auth_of(integration, kind)
         kept = checked_fields(auth, values)
         self.known.learn(integration)
@@ -114,6 +118,11 @@ class Connections(Holding):
 
         Raises Unauthorized where it is not; the connection then waits for a person.
         """
+        checked = await self._ask(ref)
+        await self._is_well(ref, blamed_only=True)
+        return checked
+
+    async def _ask(self, ref: str) -> Checked:
         row = await self._store.connection(ref) if self.known.given(ref) is None else None
         if row is not None and row.kind == MANUAL:
             return Checked(row.account, row.label)
@@ -133,11 +142,49 @@ class Connections(Holding):
         if not isinstance(asked, Raised):
             checked = _with(row, asked.value, self._ms())
             self._remember(await self.tokens.replaced(row, checked))
-            await (
-                self._alert(f"connection {row.ref}", "") if row.state == "good" else self._is_well(row.ref)
-            )
+            if row.state != "good":
+                await self._is_well(row.ref)
         elif isinstance(asked.error, Unauthorized):
             self._remember(await self.tokens.give_up(row, self._told(asked.error)))
+
+    async def refused(self, ref: str, version: str) -> bool:
+        """Hear that the provider answered 401 to a client of this version; tell whether to try again.
+
+        A token that can be made anew counts as expired, once in YOUNG whoever hears it. Where the
+        new one is refused, too, or none can be made, the provider is asked about the credentials
+        themselves. A pasted key is left as it is: a call that is refused may have been about something
+        else, and the next look at a webhook or `check` tells.
+        """
+        row = None if self.known.given(ref) is not None else await self._store.connection(ref)
+        if row is None:
+            return self._end_outside(ref, version)
+        if not auth_of(self.known.required(ref), row.kind).mints:
+            return False
+        async with self.tokens.alone(ref), self.tokens.claimed(ref) as mine:
+            row = await self._store.connection(ref)
+            if not mine or row is None:
+                return row is not None  # a token is being made
+            self._remember(row)
+            if version_of(row) != version or row.state != "good":
+                return row.state == "good"  # there is another one already
+            if self.tokens.can_renew(row) and await self._once("ended", row):
+                self._remember(await self.tokens.end(row))
+                return True
+        if await self._once("doubted", row):
+            await self._doubt(row)
+        return False
+
+    async def _once(self, what: str, row: r.Connection) -> bool:
+        until = self._ms() + YOUNG // timedelta(milliseconds=1)
+        return await self._store.claim_chore(f"{what}:{row.ref}", now=self._ms(), until=until)
+
+    async def _doubt(self, row: r.Connection) -> None:
+        """Ask the provider about credentials that it refused; they are given up if it says so."""
+        asked = await attempt_async(lambda: self._ask(row.ref))
+        if isinstance(asked, Raised) and isinstance(asked.error, SetupError):  # there is no way to ask
+            async with self._settled(row.ref) as now:
+                if now is not None and version_of(now) == version_of(row) and self.tokens.can_renew(row):
+                    self._remember(await self.tokens.give_up(now, "the provider refuses its new token, too"))
 
     async def remove(self, ref: str, *, who: str = "") -> Sequence[str]:
         """Remove a connection's subscriptions at the provider, give its tokens back, and shred it.
@@ -160,7 +207,8 @@ class Connections(Holding):
             await self._store.remove_connection(ref)
             self.tokens.forget(ref)
             self._rows.pop(ref, None)
-        await self._alert(f"connection {ref}", "")
+        await self.on_removed(ref)
+        await self._alerts_close(ref)
         await self._audit(who, "disconnect", ref, f"{len(problems)} problems" if problems else "")
         return problems
 
@@ -229,13 +277,18 @@ class Connections(Holding):
         await self._is_well(ref)
         await self._audit(who, "connect", ref, f"{auth.kind} {account.name}")
 
-    async def _is_well(self, ref: str) -> None:
+    async def _is_well(self, ref: str, *, blamed_only: bool = False) -> None:
         """Tell that a connection is good now; what waited for its credentials is looked at at once."""
         after = ""
         while waited := await self._store.through(ref, limit=PAGE, after=after):
-            await self._store.look_soon([s.identity for s in waited])
+            soon = [s.identity for s in waited if not blamed_only or blamed_in(ref, s.cause)]
+            await self._store.look_soon(soon)
             after = waited[-1].id
-        await self._alert(f"connection {ref}", "")
+        await self._alerts_close(ref)
+
+    async def _alerts_close(self, ref: str) -> None:
+        for subject in (blamed_subject(ref), f"connection {ref}"):
+            await self._alert(subject, "")
 
     @asynccontextmanager
     async def _settled(self, ref: str) -> AsyncGenerator[r.Connection | None, None]:

@@ -156,6 +156,22 @@ class Tokens:
                 renewed = await self._try(row.ref)
             return renewed
 
+    def can_renew(self, row: r.Connection) -> bool:
+        """Tell whether a new token can be had without a person."""
+        auth = self._auth(row)
+        if isinstance(auth, OAuth2):
+            return auth.refreshes and "refresh_token" in self.values(row)
+        return auth.mints
+
+    async def end(self, row: r.Connection) -> r.Connection:
+        """Have a token that the provider refuses taken as expired: it is made anew when it is next needed.
+
+        Whoever calls holds the claim on the row: a token that is being made would be lost.
+        """
+        now = self._ms()
+        ended = attrs.evolve(row, expires_at=now, refresh_at=now, cause="", updated_at=self._after(row))
+        return await self.replaced(row, ended)
+
     async def _try(self, ref: str) -> r.Connection | None:
         """Renew a row unless another process does; None where that one must be waited for."""
         current = await self._rows.connection(ref)

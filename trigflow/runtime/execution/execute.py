@@ -13,7 +13,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 import msgspec
@@ -33,6 +33,7 @@ from trigflow.core.payloads import decode_json_text, encode_json, structure_into
 from trigflow.core.runs import Final, Run
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, Returned, attempt_async
+from trigflow.runtime.execution.around import Lending, Surroundings
 from trigflow.runtime.execution.io import IO, SyncIO
 from trigflow.runtime.execution.session import Session, Suspended
 from trigflow.runtime.loops import is_being_cancelled, scopes_of_this_loop
@@ -44,18 +45,6 @@ logger: logging.Logger = logging.getLogger("trigflow.runs")
 MOST_STARTS = 5  # a run that took its process down this often is given up
 UNKNOWN_JOB_WAIT = timedelta(minutes=1)  # a rolling deploy may bring the job back
 HANDED_OVER = 2_000  # runs whose payload is kept in memory between intake and start
-
-
-class Surroundings(Protocol):
-    """What a job may ask for that the run itself does not hold."""
-
-    async def client(self, annotation: Any, run: r.LoadedRun) -> object:
-        """Return the client of the connection that a run's event came from."""
-        ...
-
-    async def delivery(self, run: r.LoadedRun) -> object:
-        """Return the delivery that brought a run's event."""
-        ...
 
 
 class Handover:
@@ -97,11 +86,14 @@ class Executor:
         threads: int,
         sealer: Sealer | None = None,
         secrets: Callable[[], Iterable[str]] = tuple,
+        lending: Callable[[], Lending] | None = None,
     ) -> None:
         """Take the jobs by id; `threads` plain jobs may run at a time.
 
         sealer: opens sealed payloads. secrets: what no failure may tell.
+        lending: what one attempt is given clients in.
         """
+        self._lending = lending
         self._jobs, self._runs, self._clock, self._around = jobs, runs, clock, around
         self._chance, self._sealer, self._secrets = chance, sealer, secrets
         self._limiter = anyio.CapacityLimiter(threads)
@@ -214,12 +206,21 @@ class Executor:
         return _Ended("failed", error=RunTimeout(timeout.total_seconds()))
 
     async def _call(self, session: Session, loaded: r.LoadedRun, job: Job, run: Run) -> _Ended:
-        called = await attempt_async(lambda: self._answer(session, loaded, job, run))
+        called = await attempt_async(lambda: self._lent(session, loaded, job, run))
         if isinstance(called, Returned):
             return called.value
         if isinstance(called.error, StoreError):
             session.unavailable = called.error
         return _Ended("failed", error=called.error)
+
+    async def _lent(self, session: Session, loaded: r.LoadedRun, job: Job, run: Run) -> _Ended:
+        if self._lending is None:
+            return await self._answer(session, loaded, job, run)
+        lent = self._lending()
+        session.heed = lent.heed
+        async with lent:
+            return await self._answer(session, loaded, job, run)
+        raise AssertionError("errors are not swallowed")
 
     async def _answer(self, session: Session, loaded: r.LoadedRun, job: Job, run: Run) -> _Ended:
         """Do what is foreign: structure, `where`, clients, the job; raises what they raise."""

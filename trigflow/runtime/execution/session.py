@@ -8,7 +8,7 @@ it is called again later, with the kept results.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
@@ -78,6 +78,7 @@ class Session:
         self.lost: bool = False
         self.unavailable: StoreError | None = None
         self.scope: anyio.CancelScope = scope
+        self.heed: Callable[[BaseException], Awaitable[None]] | None = None  # hears of tasks that failed
         self._kept = {task.key: task for task in tasks} if tasks else NOTHING_KEPT
         self._runs, self._clock, self._chance = runs, clock, chance
         self._begun: dict[str, bool] = {}  # key paths, and whether they are in flight
@@ -159,6 +160,8 @@ class Session:
 
     async def fail(self, step: Step, error: Exception) -> int | None:
         """Keep a failed attempt; return when (unix ms) the next one is due, None where there is none."""
+        if self.heed is not None:
+            await self.heed(error)
         now = datetime.fromtimestamp(self._clock.now(), UTC)
         again = step.options.retry.next_at(step.attempt, error, now=now, chance=self._chance())
         retry_at = None if again is None else int(again.timestamp() * 1000)

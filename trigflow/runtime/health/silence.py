@@ -29,6 +29,10 @@ TAKING: tuple[r.SubscriptionState, ...] = ("active", "silent")  # the others say
 class Pinging(Protocol):
     """A subscription's place at its provider."""
 
+    async def quiet_until(self) -> int | None:
+        """Tell until when (unix ms) it wants to be left alone; None where it may be asked."""
+        ...
+
     async def ping(self) -> bool:
         """Make the provider send something now; raises where it refuses, False where it offers nothing."""
         ...
@@ -102,6 +106,9 @@ class Judge:
         attempts = await self._store.registrations(s.id)
         before = next((one for one in attempts if one.action == PING and one.at >= since), None)
         if before is None:
+            until = await provider.quiet_until()
+            if until is not None:  # that it is not asked says nothing of what it would send
+                return Verdict(look_at=until)
             outcome = await self._ping(s, quiet, provider, scrub)
             if outcome == "asked":
                 return Verdict(look_at=self._ms() + ARRIVES)

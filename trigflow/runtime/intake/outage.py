@@ -176,6 +176,10 @@ class Outages:
             self._ids.new("rec"), EVERYONE, since, up_at, 0, found.recovered, found.lost, "", up_at
         )
         await self._store.log_recovery(done)
+        now = self._ms()
+        await self._store.claim_chore(
+            "recover", now=now, until=now
+        )  # given back: the next outage may be soon
         return found
 
     async def after_outage(self, last_beat: int, up_at: int) -> Found:

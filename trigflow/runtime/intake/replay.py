@@ -21,7 +21,8 @@ from trigflow.runtime.intake.receive import Receiver
 from trigflow.runtime.intake.routes import AnySource, Routes, topic_of
 from trigflow.runtime.ports import Clock, Engine, Item, Store
 from trigflow.runtime.sealing.sealed import Sealer
-from trigflow.sources.external import Delivery, delivery_of
+from trigflow.sources.delivery import Delivery
+from trigflow.sources.external import delivery_of
 
 PublicUrl = Callable[[str, str], str]
 

@@ -12,6 +12,8 @@ from __future__ import annotations
 from datetime import timedelta
 from itertools import count
 
+import anyio
+
 from trigflow.runtime.ports import Clock, Registry
 
 CLAIM = timedelta(minutes=2)
@@ -27,10 +29,17 @@ class Claims:
         self._held: dict[str, str] = {}  # owners, by subscription
 
     async def take(self, subscription: str) -> str | None:
-        """Take a claim and return its owner; None where somebody else has it."""
-        owner = f"{self._owner}.{next(self._serial)}"
-        if not await self._claim(subscription, owner):
+        """Take a claim and return its owner; None where somebody else has it.
+
+        Another task of this process has it until it gives it back, though the claim ran out: one
+        that was frozen with us goes on where it was.
+        """
+        if subscription in self._held:
             return None
+        owner = f"{self._owner}.{next(self._serial)}"
+        with anyio.CancelScope(shield=True):  # what was claimed is given back, too
+            if not await self._claim(subscription, owner):
+                return None
         self._held[subscription] = owner
         return owner
 
@@ -40,10 +49,11 @@ class Claims:
         return owner is not None and await self._claim(subscription, owner)
 
     async def give_back(self, subscription: str, owner: str) -> None:
-        """Let others have it."""
+        """Let others have it, also where the look was cancelled."""
         if self._held.get(subscription) == owner:
             del self._held[subscription]
-        await self._store.release_subscription(subscription, owner)
+        with anyio.CancelScope(shield=True):
+            await self._store.release_subscription(subscription, owner)
 
     async def _claim(self, subscription: str, owner: str) -> bool:
         now = int(self._clock.now() * 1000)

@@ -3,7 +3,8 @@
     due ──room for its connection and its integration?──> under way ──> ended: its places are free
      └─no: left to the store, which is asked without what is full
 
-A provider that is slow holds its own places and nobody else's.
+A provider that is slow holds its own places and nobody else's. One that was quiet until a
+moment ago is called by one look at a time: every process has waited for the same moment.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Places:
         """Nothing is under way."""
         self._connections: Counter[str] = Counter()
         self._integrations: Counter[str] = Counter()
+        self.gently: Collection[str] = ()  # connections that were quiet until a moment ago
 
     @property
     def taken(self) -> int:
@@ -37,7 +39,7 @@ class Places:
     @property
     def full_connections(self) -> Collection[str]:
         """Those through which nobody can begin."""
-        return [name for name, count in self._connections.items() if count >= OF_ONE_CONNECTION]
+        return [name for name, count in self._connections.items() if count >= self._most(name)]
 
     @property
     def full_integrations(self) -> Collection[str]:
@@ -49,9 +51,12 @@ class Places:
         integration = connection.partition("/")[0]
         return (
             not self.is_full
-            and self._connections[connection] < OF_ONE_CONNECTION
+            and self._connections[connection] < self._most(connection)
             and self._integrations[integration] < AT_ONE_PROVIDER
         )
+
+    def _most(self, connection: str) -> int:
+        return 1 if connection in self.gently else OF_ONE_CONNECTION
 
     def take(self, connection: str) -> bool:
         """Take a place for a look through a connection; False where there is none."""

@@ -50,11 +50,12 @@ class Found(msgspec.Struct, frozen=True):
     of_others: tuple[str, ...] = ()  # their URLs
 
     def listed(self, url: str) -> Listed:
-        """Return it as the plan needs it."""
+        """Return it as the plan needs it. url: only its path while the public URL is not known."""
         if self.ours is None:
             return Listed(None, len(self.strays), self.others)
         ours, events = self.ours, tuple(sorted(self.ours.events))
-        actual = Actual(events, ours.active, ours.url == url, self.is_known, ours.fixed)
+        leads_here = ours.url.endswith(url) if url.startswith("/") else ours.url == url
+        actual = Actual(events, ours.active, leads_here, self.is_known, ours.fixed)
         return Listed(actual, len(self.strays), self.others)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 
 from trigflow.runtime import records as r
+from trigflow.runtime.health.alerts import Alerts
 from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.registration.reconcile import Reconciler
 
@@ -27,6 +28,7 @@ async def remove_through(ref: str, store: Store, reconciler: Reconciler, clock: 
         if problem:
             problems.append(f"{s.source} {s.key}: {problem}")
             await store.remove_subscription(s.id, at=int(clock.now() * 1000))
+            await Alerts(store, clock).forget(s)
     return problems
 
 

@@ -16,19 +16,19 @@ import msgspec
 
 from trigflow.core.advice import NEEDS_PERSON
 from trigflow.core.alerts import blamed_in, blaming
-from trigflow.core.asked import no_more_asked
 from trigflow.core.errors import NotFound, RegistrationError
 from trigflow.core.ids import Ids
 from trigflow.core.plan import SWITCHED_OFF, Means, Step
 from trigflow.core.waits import Refusal, refusal_of
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt, attempt_async
-from trigflow.runtime.connections.clients import Clients
+from trigflow.runtime.connections.clients import Clients, Lent
 from trigflow.runtime.connections.quiet import Quiets
 from trigflow.runtime.intake.routes import AnySource, Routes
 from trigflow.runtime.ports import Clock, Store
 from trigflow.runtime.registration.intent import keep_intent
 from trigflow.runtime.registration.provider import Found, Provider, kept_data, new_secret, tokens_in
+from trigflow.runtime.registration.registered import active, untold
 from trigflow.runtime.registration.timely import LatePing, Unanswered, in_time
 from trigflow.runtime.sealing.discreet import Scrubber, knowing, log_failure, problem_of
 from trigflow.runtime.sealing.vault import Vault
@@ -36,7 +36,6 @@ from trigflow.sources.registration import Registered, Secret
 
 logger: logging.Logger = logging.getLogger("trigflow.registrations")
 PATIENCE = 3  # failures in a row that nobody hears of
-SHORTEST_LEASE = 60_000  # milliseconds; else a clock that differs from ours has it renewed without end
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -91,7 +90,10 @@ class Steps:
         quiet = await self.quiets.told(s.connection)
         if quiet:
             return Unanswered(RegistrationError(quiet), quiet, quiet=True)
-        asked = await attempt_async(lambda: in_time(lambda: self._ask(endpoint, s)))
+        lent = Lent(self._clients)
+        asked = await attempt_async(lambda: in_time(lambda: lent.to(lambda: self._ask(endpoint, s))))
+        if isinstance(asked, Raised) and lent.again:
+            asked = await attempt_async(lambda: in_time(lambda: self._ask(endpoint, s)))
         if isinstance(asked, Raised):
             await self.quiets.begin_if_asked(s.connection, asked.error)
             told = problem_of(asked.error, self.discretion(endpoint, s.connection))
@@ -151,13 +153,18 @@ class Steps:
         quiet = await self.quiets.told(s.connection)
         if quiet:
             return await self.left_alone(s, step, quiet)
-        called = await attempt_async(lambda: in_time(lambda: self._call(step, endpoint, s, found, means)))
+        lent = Lent(self._clients)
+        called = await attempt_async(
+            lambda: in_time(lambda: lent.to(lambda: self._call(step, endpoint, s, found, means)))
+        )
         if isinstance(called, Raised):
             scrub = self.discretion(endpoint, s.connection)
             error = problem_of(called.error, scrub)
             log_failure(
                 logger, "subscription %s (%s): %s", s.id, s.source, error, error=called.error, scrub=scrub
             )
+            if lent.again:
+                return await self._soon_again(s, step, error, started)
             refusal = refusal_of(called.error, s.failures, now=self._clock.now(), chance=self._chance())
             await self._refused(s, refusal, error, is_off=bool(step.is_off))
             if await self.quiets.begin_if_asked(s.connection, called.error):
@@ -166,6 +173,12 @@ class Steps:
             return Applied(step, error)
         await self._log(s, step, "done", "", started)
         return Applied(step)
+
+    async def _soon_again(self, s: r.Subscription, step: Step, error: str, started: int) -> Applied:
+        """Keep that a token was refused before its end: the next look has another, and nobody is told."""
+        await self._log(s, step, "failed", error, started)
+        await self._store.save_subscription(attrs.evolve(s, next_at=self._ms()), was=s)
+        return Applied(step, error)
 
     async def left_alone(self, s: r.Subscription, step: Step, quiet: str) -> Applied:
         """Keep that a step was not even tried: its provider wants to be left alone for now."""
@@ -229,7 +242,7 @@ class Steps:
         """Mint a key, accept both, tell the provider; what was minted and not told is told now."""
         source = self._sources[s.source]
         ours_to_make = source.secret is Secret.GENERATED
-        if ours_to_make and not _untold(endpoint):
+        if ours_to_make and not untold(endpoint):
             endpoint = await self._mint(endpoint, source)
         provider = await self.provider(endpoint, s, step.desired)
         rotated = await provider.rotate(found)
@@ -248,7 +261,7 @@ class Steps:
         old = s.data if s.data is not None and kept_data(new) != s.data else None
         if new.secret is not None:
             sealed, now = self._vault.seal(new.secret.encode()), self._ms()
-            row = self._active(s, step, new)
+            row = active(s, step, new, now=self._ms())
             await self._store.save_rotated(row, sealed, was=s, old_webhook=old, at=now)
             return
         if old is not None and endpoint.keys:
@@ -287,30 +300,14 @@ class Steps:
 
     def pinging(self, endpoint: r.Endpoint, s: r.Subscription) -> LatePing:
         """Return what asks a provider for a sign of life; its client is made when that is asked for."""
-        return LatePing(lambda: self.provider(endpoint, s, s.registered))
+        return LatePing(lambda: self.provider(endpoint, s, s.registered), self.quiets, s.connection)
 
     async def _registered(self, s: r.Subscription, step: Step, registered: Registered[Any] | None) -> None:
         secret = None if registered is None else registered.secret
         sealed = None if secret is None else self._vault.seal(secret.encode())
-        await self._store.save_subscription(self._active(s, step, registered), was=s, sealed_key=sealed)
-
-    def _active(self, s: r.Subscription, step: Step, new: Registered[Any] | None) -> r.Subscription:
-        """Return a row as it is after a step that worked."""
-        now = self._ms()
-        state: r.SubscriptionState = "paused" if s.state == "paused" else "active"
-        active = attrs.evolve(
-            s, registered=step.desired, coverage="events", state=state, cause="", failures=0, updated_at=now,
-            asked=no_more_asked(s.asked, step.action),
-        )  # fmt: skip
-        if new is None:
-            return active
-        active = attrs.evolve(active, data=kept_data(new))
-        if new.events is not None:
-            active = attrs.evolve(active, registered=tuple(sorted(new.events)))
-        if new.expires_at is not None:
-            until = max(int(new.expires_at.timestamp() * 1000), now + SHORTEST_LEASE)
-            active = attrs.evolve(active, leased_at=now, lease_until=until)
-        return active
+        await self._store.save_subscription(
+            active(s, step, registered, now=self._ms()), was=s, sealed_key=sealed
+        )
 
     async def _refused(
         self, s: r.Subscription, refusal: Refusal, cause: str, *, is_off: bool = False
@@ -340,8 +337,3 @@ class Steps:
 
     def _ms(self) -> int:
         return int(self._clock.now() * 1000)
-
-
-def _untold(endpoint: r.Endpoint) -> bool:
-    """Tell whether a key was minted that the provider may not know yet: one of two, and unused."""
-    return len(endpoint.keys) > 1 and endpoint.keys[0].used_at is None

@@ -18,8 +18,9 @@ import attrs
 from trigflow.core.dynamic import Dynamic, Wish, is_wish
 from trigflow.core.errors import LimitReached, PayloadError, RegistrationError, SetupError
 from trigflow.core.filters import compile_filter
-from trigflow.core.jobs import Job, check_expected
+from trigflow.core.jobs import Job
 from trigflow.core.payloads import decode_json_text, encode_json
+from trigflow.core.silence import check_expected
 from trigflow.core.triggers import Trigger
 from trigflow.runtime import records as r
 from trigflow.runtime.boundary import Raised, attempt
@@ -151,7 +152,8 @@ class Subscribing:
         if connection is None:
             return own
         integration = own.partition("/")[0]
-        if connection.partition("/")[0] != integration:
+        is_text = isinstance(connection, str)  # pyright: ignore[reportUnnecessaryIsInstance] - a user's
+        if not is_text or connection.partition("/")[0] != integration:
             raise SetupError(
                 f"connection {connection!r} is not one of {integration}; "
                 f'use a ref such as "{integration}/name", as `trigflow connections list` shows them'

@@ -8,6 +8,8 @@ from typing import TypeVar
 import anyio
 import msgspec
 
+from trigflow.core.errors import ApiError
+from trigflow.runtime.connections.quiet import Quiets
 from trigflow.runtime.registration.provider import Provider
 
 SLOWEST = 90.0  # seconds that one step may take; less than a claim lasts
@@ -33,14 +35,23 @@ async def in_time(call: Callable[[], Awaitable[T]]) -> T:
 
 
 class LatePing:
-    """A provider that is made when it is pinged."""
+    """A provider that is made when it is pinged, through one connection."""
 
-    def __init__(self, make: Callable[[], Awaitable[Provider]]) -> None:
-        self._make = make
+    def __init__(self, make: Callable[[], Awaitable[Provider]], quiets: Quiets, connection: str) -> None:
+        self._make, self._quiets, self._connection = make, quiets, connection
+
+    async def quiet_until(self) -> int | None:
+        """Tell until when (unix ms) the provider must not be asked; None where it may be."""
+        period = await self._quiets.of(self._connection)
+        return None if period is None else period.until
 
     async def ping(self) -> bool:
         """Ask for a sign of life; False where the provider offers none."""
-        return await in_time(self._ping)
+        try:
+            return await in_time(self._ping)
+        except ApiError as error:
+            await self._quiets.begin_if_asked(self._connection, error)
+            raise
 
     async def _ping(self) -> bool:
         return await (await self._make()).ping()

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from trigflow.core.errors import SettingsError, StoreUnusable
+from trigflow.core.errors import SettingsError, SetupError, StoreUnusable
 
 REMEDY = "make one with `trigflow settings --new-key`"
 
@@ -49,6 +49,11 @@ class Vault:
 
         return Fernet.generate_key().decode()
 
+    def ring(self) -> Sequence[str]:
+        """Return the keys as they are now, the current one first."""
+        self._has_new_keys()
+        return tuple(self._keys)
+
     def seal(self, secret: bytes) -> bytes:
         """Encrypt a secret, with the ring as it is now: the key that this process began with may be gone."""
         self._has_new_keys()
@@ -78,9 +83,9 @@ class Vault:
         if self._read_again is None:
             return False
         keys: Sequence[str] = ()
-        with suppress(OSError):  # a ring that can't be read now is as it was
+        with suppress(OSError, SetupError):  # a ring that can't be read now is as it was
             keys = list(self._read_again())
-        if not keys or keys == self._keys:
-            return False
-        self._use(keys)
-        return True
+            if keys and keys != self._keys:
+                self._use(keys)
+                return True
+        return False

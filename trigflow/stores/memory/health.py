@@ -144,4 +144,5 @@ def _after(kept: r.Subscription, a: r.Activity) -> r.Subscription:
         usual_gap=max(a.gap, quiet, kept.usual_gap * 9 // 10),
         last_at=a.last_at if kept.last_at is None else max(kept.last_at, a.last_at),
     )
-    return attrs.evolve(spoke, state="active", cause="") if kept.state in ("silent", "disabled") else spoke
+    speaks = kept.state == "silent" or (kept.state == "disabled" and kept.updated_at < a.last_at)
+    return attrs.evolve(spoke, state="active", cause="") if speaks else spoke

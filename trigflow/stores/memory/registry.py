@@ -177,7 +177,8 @@ class RegistryTables(SubscriptionTables):
         if subscription_id not in self._subscriptions:
             return False
         held = self._claims.get(subscription_id)
-        if held is not None and held[0] != owner and held[1] >= now:
+        longest = until + (until - now)  # a claim that lasts longer is from before the clock was set back
+        if held is not None and held[0] != owner and now <= held[1] <= longest:
             return False
         self._claims[subscription_id] = (owner, until)
         return True

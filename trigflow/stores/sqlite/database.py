@@ -117,6 +117,8 @@ class Database:
 
     def _open(self) -> Connection:
         refuse_network(self.path)
+        if self.path.is_dir():
+            raise StoreUnavailable(f"{self.path} is a folder; name a file in it: {self.path / 'trigflow.db'}")
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
             return self._present()
@@ -293,9 +295,10 @@ def _inode(path: Path) -> int | None:
 def _free_what_the_dead_held(connection: Connection) -> None:
     """Free, while nobody else is there, what is written down as somebody's: whoever that was is gone.
 
-    Its runs, and its right to change subscriptions and connections.
+    Its runs, and its right to change subscriptions and connections, and to read logs after an outage.
     """
     connection.execute("DELETE FROM instances")
+    connection.execute("DELETE FROM meta WHERE name = 'chore recover'")
     connection.execute("UPDATE subscriptions SET claimed_by = NULL WHERE claimed_by IS NOT NULL")
     with overwriting(connection):
         connection.execute("UPDATE connections SET claimed_by = NULL WHERE claimed_by IS NOT NULL")

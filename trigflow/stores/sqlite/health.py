@@ -18,7 +18,8 @@ _ACTIVITY = (
     "usual_gap = max(?4, ?2 - coalesce(last_at, ?2), usual_gap * 9 / 10) WHERE id = ?5"
 )
 _SPOKE = (
-    "UPDATE subscriptions SET state = 'active', cause = '' WHERE id = ? AND state IN ('silent', 'disabled')"
+    "UPDATE subscriptions SET state = 'active', cause = '' WHERE id = ? "
+    "AND (state = 'silent' OR state = 'disabled' AND updated_at < ?)"
 )
 _IS_BLAMED = "SELECT 1 FROM alerts WHERE subject = ? LIMIT 1"
 _CLEAR_UNBLAMED = (
@@ -45,7 +46,7 @@ class HealthRows(Database):
             for a in activities:
                 row = (a.count, a.first_at, a.last_at, a.gap, a.subscription_id)
                 connection.execute(_ACTIVITY, row)
-                connection.execute(_SPOKE, (a.subscription_id,))
+                connection.execute(_SPOKE, (a.subscription_id, a.last_at))
             with overwriting(connection):
                 for a in activities:
                     for serial in a.key_serials:

@@ -45,7 +45,8 @@ _ADDRESSED = f"{SUBSCRIPTION} AND endpoint_id = ? AND account = ? ORDER BY id"
 # ?6: where a process was that is gone; its claim ends with it.
 _CLAIM = (
     "UPDATE subscriptions SET claimed_by = ?1, claimed_until = ?2, claimed_in = ?3 WHERE id = ?4 "
-    "AND (claimed_by IS NULL OR claimed_by = ?1 OR claimed_until < ?5 OR claimed_in = ?6)"
+    "AND (claimed_by IS NULL OR claimed_by = ?1 OR claimed_until < ?5 OR claimed_in = ?6 "
+    "OR claimed_until > ?2 + (?2 - ?5))"  # for longer than any does: the clock was set back since
 )
 _CLAIMED_IN = "SELECT claimed_in FROM subscriptions WHERE id = ? AND claimed_in IS NOT NULL"
 # One step of an index for each source, however many endpoints it has.

@@ -56,6 +56,8 @@ MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX subscriptions_account ON subscriptions(endpoint_id, account)
         WHERE account IS NOT NULL AND state <> 'removed';
     CREATE INDEX subscriptions_due ON subscriptions(next_at, id, connection, state) WHERE state <> 'removed';
+    CREATE INDEX subscriptions_ending ON subscriptions(lease_until, id, next_at, connection, state)
+        WHERE lease_until IS NOT NULL AND state <> 'removed';
     CREATE INDEX subscriptions_connection ON subscriptions(connection) WHERE state <> 'removed';
     CREATE INDEX subscriptions_removed ON subscriptions(updated_at) WHERE state = 'removed';
     CREATE TABLE quiets(
