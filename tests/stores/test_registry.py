@@ -439,7 +439,7 @@ class Registries(RuleBasedStateMachine):
         name = data.draw(st.sampled_from([*sorted(self.subscriptions), "sub_nowhere"]))
         until = self.now + lasts
         held = self.claims.get(name)
-        free = held is None or held[0] == owner or held[1] < self.now
+        free = held is None or held[0] == owner or not self.now <= held[1] <= until + lasts
         possible = name in self.subscriptions and free
         assert (
             self.all(lambda store: store.claim_subscription(name, owner, now=self.now, until=until))
