@@ -147,9 +147,6 @@ def dev(
     It starts again after every change and shows its endpoints. Webhooks are
     registered by themselves once the public URL is known, and removed at the end.
     """
-    import uvicorn
-    from uvicorn.supervisors import ChangeReload
-
     from trigflow.cli.lent import lent, ttl_of
 
     if follow and (tunnel or url is not None):
@@ -172,15 +169,23 @@ def dev(
         ttl = str(app.resolved().settings.webhook_ttl.total_seconds())
         stack.enter_context(environment({TARGET: target, STORE: store, URL: url, TTL: ttl, FOLLOW: seconds}))
         stack.enter_context(lent(app))
-        config = uvicorn.Config(
-            "trigflow.cli.serving:reloaded", factory=True, host=LOOPBACK, port=port, reload=reload,
-            reload_dirs=[str(_folder(target))], **_options(),
-        )  # fmt: skip
-        server = uvicorn.Server(config)
-        if reload:
-            ChangeReload(config, target=server.run, sockets=[bound]).run()
-            return 0
-        server.run([bound])
+        return _served(bound, port, _folder(target), reload=reload)
+
+
+def _served(bound: socket.socket, port: int, folder: Path, *, reload: bool) -> int:
+    """Serve what the environment names until somebody ends it; return the exit code."""
+    import uvicorn
+    from uvicorn.supervisors import ChangeReload
+
+    config = uvicorn.Config(
+        "trigflow.cli.serving:reloaded", factory=True, host=LOOPBACK, port=port, reload=reload,
+        reload_dirs=[str(folder)], **_options(),
+    )  # fmt: skip
+    server = uvicorn.Server(config)
+    if reload:
+        ChangeReload(config, target=server.run, sockets=[bound]).run()
+        return 0
+    server.run([bound])
     return 0 if server.started else SET_UP_ERROR
 
 
